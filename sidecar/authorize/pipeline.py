@@ -1,0 +1,547 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The authorize pipeline: eleven obligations, in this order, for every call.
+
+ 1. **Identity** comes from the socket the call arrived on.
+ 2. **Shape**: strict I-JSON arguments and ASCII identifiers; reject, never normalise.
+ 3. **Containment**: latch and directives.
+ 4. **Token**, when the tool asks for one.
+ 5. **Registry**: a known agent and tool, arguments that match its schema; the class is the
+    registry's.
+ 6. **Destination**, for network tools: strict host rules, addresses pinned as an obligation.
+ 7. **Limits**: rate and budget.
+ 8. **Policy**: from the cache or fresh from Cedar.
+ 9. **Approval**: a held call is answered HOLD.
+10. **Record**: durable before the answer for tools that write, destroy or reach outside, within
+    milliseconds for reads. No record, no action.
+11. **Epoch re-check** just before the reply; if the world changed, decide again, and after
+    ``MAX_ATTEMPTS`` deny.
+
+The order of verdicts is total: killed > revoked > stale > policy deny > needs approval > allow.
+Everything up to the record is synchronous, so nothing can change under a decision while it is made.
+This module is the only place where an unexpected exception becomes a denial.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Final
+
+import structlog
+
+from sidecar.audit.log import AuditLog
+from sidecar.authorize.cache import DecisionCache
+from sidecar.authorize.destination import destination_of
+from sidecar.authorize.draft import Draft
+from sidecar.authorize.limits import LimitRefusal, Throttle
+from sidecar.authorize.question import Question
+from sidecar.authorize.record import Recorder
+from sidecar.authorize.world import PolicyInForce, WorldSource
+from sidecar.canonical import CallParser
+from sidecar.clock import NS_PER_SECOND, Clock
+from sidecar.containment.machine import Verdict
+from sidecar.destination.resolver import Resolver
+from sidecar.destination.rules import Refusal, check_destination
+from sidecar.errors import EnvironmentFailure, UntrustedInputError
+from sidecar.ids import Ids
+from sidecar.model import (
+    AgentId,
+    Decision,
+    Destination,
+    Effect,
+    Level,
+    Obligations,
+    Reason,
+    ReasonCode,
+    Subject,
+)
+from sidecar.policy.engine import PolicyVerdict
+from sidecar.policy.tools import ToolSpec
+from sidecar.shape import ShapeError
+from sidecar.tokens.validator import Rejection
+
+__all__ = ["MAX_ATTEMPTS", "Pipeline"]
+
+MAX_ATTEMPTS: Final = 3
+_ALLOW_LIFE_NS: Final = 5 * NS_PER_SECOND
+"""How long an ALLOW may wait before it is acted on (promise P3)."""
+_DENY_LIFE_NS: Final = NS_PER_SECOND
+_DURABLE_DEADLINE_S: Final = 2.0
+_RESOLVE_DEADLINE_S: Final = 1.0
+
+log = structlog.get_logger("holdfast.authorize")
+
+_INTERNAL = Reason(ReasonCode.INTERNAL, "the gate failed while it decided; the failure is logged")
+_NO_RECORD = Reason(
+    ReasonCode.AUDIT_UNAVAILABLE,
+    "the gate cannot write its log, and what is not recorded is not done",
+)
+_UNSTABLE = Reason(
+    ReasonCode.EPOCH_UNSTABLE,
+    "containment or policy changed again and again while this was decided",
+)
+
+
+class Pipeline:
+    """Decides calls under the world of a ``WorldSource`` and records every decision."""
+
+    def __init__(
+        self,
+        *,
+        worlds: WorldSource,
+        parser: CallParser,
+        cache: DecisionCache[PolicyVerdict],
+        throttle: Throttle,
+        resolver: Resolver,
+        recorder: Recorder,
+        audit: AuditLog,
+        clock: Clock,
+        ids: Ids,
+    ) -> None:
+        self._worlds = worlds
+        self._parser = parser
+        self._cache = cache
+        self._throttle = throttle
+        self._resolver = resolver
+        self._recorder = recorder
+        self._audit = audit
+        self._clock = clock
+        self._ids = ids
+
+    # -- one call, start to end ---------------------------------------------------------------
+
+    async def authorize(self, question: Question) -> Decision:
+        """Return the decision for *question*; never raises but ``CancelledError``."""
+        draft = self.begin(question)
+        return self.finish(draft) or await self.settle(draft)
+
+    def begin(self, question: Question) -> Draft:
+        """Fulfil obligations 1–10 as far as they need no waiting.
+
+        Every draft goes on to ``finish``, and where that answers None to ``settle``.
+        """
+        draft = self._evaluate(question, addresses=None)
+        if draft.unresolved is None:
+            self._record(draft)
+        return draft
+
+    async def resolve(self, draft: Draft) -> Draft:
+        """Resolve the destination *draft* waits for and decide again with its addresses."""
+        assert draft.unresolved is not None  # noqa: S101 - contract of this private protocol
+        addresses = await self._addresses(draft.unresolved)
+        decided = self._evaluate(draft.question, addresses=addresses)
+        self._record(decided)
+        return decided
+
+    async def _addresses(self, host: str) -> tuple[str, ...]:
+        """Return what *host* resolves to; nothing if it does not, which denies."""
+        try:
+            async with asyncio.timeout(_RESOLVE_DEADLINE_S):
+                return await self._resolver.resolve(host)
+        except (TimeoutError, OSError, EnvironmentFailure, UntrustedInputError):
+            return ()
+
+    async def rehearse(self, question: Question) -> Decision:
+        """Decide *question* as it would be decided now; nothing is recorded, charged or allowed.
+
+        A rehearsal of an agent that is contained is the proof that it is.
+        """
+        draft = self._evaluate(question, addresses=None, is_rehearsal=True)
+        if draft.unresolved is not None:
+            addresses = await self._addresses(draft.unresolved)
+            draft = self._evaluate(question, addresses=addresses, is_rehearsal=True)
+        return self._decision(draft)
+
+    def refuse(self, agent: AgentId, reason: Reason) -> Decision:
+        """Deny and record what could not even be read as a question."""
+        world = self._worlds.current()
+        draft = Draft(
+            question=Question(agent, "", b""), world=world, decision_id=self._ids.new("dec")
+        )
+        draft.deny(reason)
+        self._prefer_containment(draft)
+        self._record(draft)
+        return self._decision(draft)
+
+    async def wait_durable(self, drafts: Sequence[Draft]) -> None:
+        """Wait until the records of *drafts* are durable (obligation 10); failure denies them."""
+        tickets = [draft.ticket for draft in drafts if draft.ticket is not None]
+        if not tickets:
+            return
+        try:
+            await self._audit.durable(max(tickets), timeout_s=_DURABLE_DEADLINE_S)
+        except EnvironmentFailure:
+            for draft in drafts:
+                draft.deny(_NO_RECORD)
+        for draft in drafts:
+            draft.is_durable = True
+
+    def finish(self, draft: Draft) -> Decision | None:
+        """Return the decision if it may be sent now, or None if there is something to wait for."""
+        # 11. The world is compared after everything else, with no await before the reply.
+        if draft.unresolved is not None or (draft.must_wait and not draft.is_durable):
+            return None
+        if draft.effect is Effect.DENY:
+            return self._decision(draft)
+        if not self._worlds.is_current(draft.world):
+            return None
+        if draft.effect is Effect.ALLOW:
+            self._recorder.allowed(draft.question.agent, self._clock.wall_ns())
+        return self._decision(draft)
+
+    async def settle(self, draft: Draft) -> Decision:
+        """Wait for what *draft* needs, decide again while the world changes, and answer."""
+        if draft.unresolved is not None:
+            draft = await self.resolve(draft)
+        for _attempt in range(MAX_ATTEMPTS):
+            if draft.must_wait and not draft.is_durable:
+                await self.wait_durable((draft,))
+            decision = self.finish(draft)
+            if decision is not None:
+                return decision
+            draft = self._again(draft)
+        draft.deny(_UNSTABLE)
+        self._record(draft)
+        return self._decision(draft)
+
+    def _again(self, earlier: Draft) -> Draft:
+        """Decide again under the world as it is now; the new record names the one it replaces."""
+        draft = self._evaluate(earlier.question, addresses=earlier.addresses)
+        if draft.unresolved is not None:
+            draft.unresolved = None
+            draft.deny(_UNSTABLE)
+        draft.replaces = earlier.decision_id
+        self._record(draft)
+        return draft
+
+    # -- obligations 1–9 ----------------------------------------------------------------------
+
+    def _evaluate(
+        self,
+        question: Question,
+        *,
+        addresses: tuple[str, ...] | None,
+        is_rehearsal: bool = False,
+    ) -> Draft:
+        world = self._worlds.current()
+        draft = Draft(
+            question=question,
+            world=world,
+            decision_id=self._ids.new("dec"),
+            addresses=addresses,
+            is_rehearsal=is_rehearsal,
+        )
+        try:
+            self._decide(draft)
+        except Exception:
+            log.exception("authorize failed", decision_id=draft.decision_id, agent=question.agent)
+            draft.deny(_INTERNAL)
+        return draft
+
+    def _decide(self, draft: Draft) -> None:
+        question, world = draft.question, draft.world
+        # 1. Identity: question.agent was set from the socket by the servicer, nothing else.
+        # 2. Shape.
+        try:
+            draft.call = self._parser.parse(
+                agent=question.agent,
+                session=question.session,
+                tool=question.tool,
+                arguments=question.arguments,
+                url=question.url,
+                cwd=question.cwd,
+                environment_digest=question.environment_digest,
+                nonce=question.nonce,
+            )
+        except ShapeError as exc:
+            draft.deny(Reason(exc.code, exc.message))
+            self._prefer_containment(draft)
+            return
+        # 3. Containment.
+        if world.blocker is not None:
+            draft.deny(world.blocker)
+            return
+        policy = world.policy
+        if policy is None:
+            draft.deny(Reason(ReasonCode.NOT_READY, "the gate has no policy yet"))
+            return
+        agent = policy.bundle.agents.get(question.agent)
+        subject = Subject(
+            agent=question.agent,
+            session=question.session,
+            tool=question.tool,
+            principals=frozenset((agent.owner,)) if agent is not None else frozenset(),
+            labels=agent.labels if agent is not None else {},
+        )
+        tool = policy.bundle.tools.get(question.tool)
+        if self._contain(draft, subject, tool):
+            return
+        stale = self._worlds.staleness()
+        # 4. Token. Which tool it is decides whether one is needed; revoked outranks stale.
+        if tool is not None and tool.token_issuer is not None:
+            refusal = self._check_token(draft, policy, tool)
+            if refusal is not None and refusal.code is ReasonCode.TOKEN_REVOKED:
+                draft.deny(refusal)
+                return
+            if stale is None and refusal is not None:
+                draft.deny(refusal)
+                return
+        if stale is not None:
+            draft.deny(stale)
+            return
+        # 5. Registry.
+        if agent is None:
+            draft.deny(
+                Reason(
+                    ReasonCode.UNKNOWN_AGENT, f"agents.yaml does not name agent {question.agent}"
+                )
+            )
+            return
+        if tool is None:
+            draft.deny(Reason(ReasonCode.UNKNOWN_TOOL, f"no tool {question.tool} is registered"))
+            return
+        draft.tool = tool
+        problem = tool.validate_arguments(draft.call.arguments)
+        if problem is not None:
+            draft.deny(Reason(ReasonCode(problem.kind), problem.text))
+            return
+        # 6. Destination.
+        if not self._check_destination(draft, tool):
+            return
+        # 3 again, with what only now is known: hosts, and the human a token names.
+        if (draft.hosts or draft.principal) and self._contain(
+            draft,
+            Subject(
+                agent=subject.agent,
+                session=subject.session,
+                tool=subject.tool,
+                hosts=frozenset(draft.hosts),
+                principals=subject.principals | ({draft.principal} if draft.principal else set()),
+                labels=subject.labels,
+            ),
+            tool,
+        ):
+            return
+        # 7. Limits.
+        if not self._check_limits(draft, policy):
+            return
+        # 8. Policy, 9. approval.
+        self._apply_policy(draft, policy)
+        if draft.effect is Effect.ALLOW and draft.directive is not None:
+            self._soften(draft, draft.directive, tool)
+        if draft.effect is Effect.ALLOW and draft.charge is not None and not draft.is_rehearsal:
+            over = policy.limiter.charge(draft.charge)
+            if over is not None:
+                draft.deny(Reason(over.code, over.text, {"limit": over.limit}))
+
+    def _prefer_containment(self, draft: Draft) -> None:
+        """Let a kill outrank whatever else is wrong with a call that could not be read."""
+        verdict = draft.world.containment.effective(Subject(agent=draft.question.agent))
+        if verdict is not None and verdict.level >= Level.FREEZE:
+            shape = draft.reasons
+            draft.deny(verdict.reason())
+            draft.reasons += shape
+
+    def _contain(self, draft: Draft, subject: Subject, tool: ToolSpec | None) -> bool:
+        """Return whether a directive denies *subject*; gentler ones are kept for the end."""
+        verdict = draft.world.containment.effective(subject)
+        if verdict is None:
+            return False
+        draft.directive = verdict
+        judgement = verdict.judge(tool.tool_class if tool is not None else None)
+        if judgement.effect is not Effect.DENY:
+            return False
+        draft.deny(judgement.reasons[0])
+        return True
+
+    def _soften(self, draft: Draft, verdict: Verdict, tool: ToolSpec) -> None:
+        """Apply to an ALLOW the directives that hold, slow down or only observe."""
+        judgement = verdict.judge(tool.tool_class)
+        if judgement.effect is Effect.HOLD:
+            draft.hold(
+                judgement.reasons[0],
+                Obligations(
+                    addresses=draft.obligations.addresses, hold_reason=judgement.hold_reason
+                ),
+            )
+            return
+        for directive in () if draft.is_rehearsal else judgement.throttles:
+            if not self._throttle.take(
+                directive.epoch,
+                draft.question.agent,
+                directive.throttle_calls_per_minute,
+                boot_ns=self._clock.boot_ns(),
+            ):
+                draft.deny(
+                    Reason(
+                        ReasonCode.THROTTLED,
+                        f"{directive.name} lets {directive.throttle_calls_per_minute} calls pass "
+                        "per minute",
+                    )
+                )
+                return
+        draft.reasons += judgement.reasons
+
+    def _check_token(self, draft: Draft, policy: PolicyInForce, tool: ToolSpec) -> Reason | None:
+        if not draft.question.token:
+            return Reason(
+                ReasonCode.TOKEN_MISSING, f"{tool.name} needs a token of issuer {tool.token_issuer}"
+            )
+        result = policy.validator.validate(
+            draft.question.token, issuer_name=str(tool.token_issuer), agent=draft.question.agent
+        )
+        if isinstance(result, Rejection):
+            return Reason(result.code, result.text)
+        draft.token = result
+        revoked = draft.world.revocations.match(result)
+        return Reason(revoked.code, revoked.text) if revoked is not None else None
+
+    def _check_destination(self, draft: Draft, tool: ToolSpec) -> bool:
+        call = draft.call
+        assert call is not None  # noqa: S101 - set in step 2
+        if tool.destination is None:
+            if call.url:
+                draft.deny(
+                    Reason(
+                        ReasonCode.DESTINATION,
+                        f"{tool.name} is not a network tool, so its call may not carry a url",
+                    )
+                )
+                return False
+            return True
+        try:
+            destination = destination_of(call, tool.destination)
+        except ShapeError as exc:
+            draft.deny(Reason(exc.code, exc.message))
+            return False
+        draft.destination = destination
+        draft.hosts = (destination.host,)
+        if not tool.destination.is_resolved:
+            return True
+        if draft.addresses is None and not destination.is_ip:
+            # Directives on the host need no addresses: a blocked name is never even resolved.
+            verdict = draft.world.containment.effective(
+                Subject(agent=draft.question.agent, tool=tool.name, hosts=frozenset(draft.hosts))
+            )
+            if verdict is None or verdict.level < Level.READ_ONLY:
+                draft.unresolved = destination.host
+                return False
+            return True
+        return self._pin(draft, tool, destination)
+
+    def _pin(self, draft: Draft, tool: ToolSpec, destination: Destination) -> bool:
+        addresses = (destination.host,) if destination.is_ip else draft.addresses or ()
+        result = check_destination(
+            destination, addresses, allow_private=tool.allow_private_addresses
+        )
+        if isinstance(result, Refusal):
+            draft.deny(Reason(result.code, result.text))
+            return False
+        draft.obligations = Obligations(addresses=result)
+        return True
+
+    def _check_limits(self, draft: Draft, policy: PolicyInForce) -> bool:
+        question, call = draft.question, draft.call
+        assert call is not None  # noqa: S101 - set in step 2
+        if not policy.limiter.applies(question.agent, question.tool):
+            return True
+        result = policy.limiter.check(
+            question.agent,
+            question.tool,
+            call.arguments,
+            boot_ns=self._clock.boot_ns(),
+            wall_ns=self._clock.wall_ns(),
+        )
+        if isinstance(result, LimitRefusal):
+            draft.deny(Reason(result.code, result.text, {"limit": result.limit}))
+            return False
+        draft.charge = result
+        return True
+
+    def _apply_policy(self, draft: Draft, policy: PolicyInForce) -> None:
+        verdict = self._cached_verdict(draft, policy)
+        draft.policy_ids = verdict.policy_ids
+        draft.shadow_ids = verdict.shadow_ids
+        match verdict.effect:
+            case Effect.ALLOW:
+                draft.allow(Reason(ReasonCode.POLICY_ALLOW, verdict.text))
+            case Effect.HOLD:
+                hold = verdict.hold
+                assert hold is not None  # noqa: S101 - the engine's contract
+                draft.hold(
+                    Reason(ReasonCode.POLICY_HOLD, hold.reason, {"tier": hold.tier}),
+                    Obligations(
+                        addresses=draft.obligations.addresses,
+                        hold_reason=hold.reason,
+                        hold_tier=hold.tier,
+                        hold_approver_role=hold.approver_role,
+                        hold_quorum=hold.quorum,
+                        hold_expiry_s=hold.expiry_s,
+                    ),
+                )
+            case Effect.DENY:
+                draft.deny(Reason(verdict.reason, verdict.text))
+
+    def _cached_verdict(self, draft: Draft, policy: PolicyInForce) -> PolicyVerdict:
+        question, call = draft.question, draft.call
+        assert call is not None  # noqa: S101 - set in step 2
+        key = (
+            draft.token.identity if draft.token is not None else ("", ""),
+            policy.bundle.digest,
+            draft.world.epoch,
+            policy.engine.cache_key(
+                agent=question.agent,
+                session=question.session,
+                tool=question.tool,
+                arguments=call.arguments,
+                destination=draft.destination,
+            ),
+        )
+        now = self._clock.boot_ns()
+        verdict = self._cache.get(key, now)
+        if verdict is not None:
+            draft.is_cached = True
+            return verdict
+        verdict = policy.engine.decide(
+            agent=question.agent,
+            session=question.session,
+            tool=question.tool,
+            arguments=call.arguments,
+            destination=draft.destination,
+        )
+        if verdict.is_cacheable:
+            life = _ALLOW_LIFE_NS if verdict.effect is Effect.ALLOW else _DENY_LIFE_NS
+            deadline = now + life
+            if draft.token is not None:
+                deadline = min(deadline, policy.validator.deadline_boot_ns(draft.token))
+            self._cache.put(key, verdict, deadline)
+        return verdict
+
+    # -- obligation 10 and the answer ---------------------------------------------------------
+
+    def _record(self, draft: Draft) -> None:
+        # 10. Record. A log that cannot take the entry turns the decision into a denial.
+        try:
+            draft.ticket = self._recorder.record(draft)
+        except EnvironmentFailure:
+            draft.ticket = None
+            draft.deny(_NO_RECORD)
+
+    def _decision(self, draft: Draft) -> Decision:
+        now = self._clock.wall_ns()
+        valid_until = now + (_ALLOW_LIFE_NS if draft.effect is Effect.ALLOW else _DENY_LIFE_NS)
+        if draft.token is not None:
+            valid_until = min(valid_until, draft.token.expire_time_s * NS_PER_SECOND)
+        policy = draft.world.policy
+        return Decision(
+            effect=draft.effect,
+            reasons=draft.reasons,
+            decision_id=draft.decision_id,
+            epoch=draft.world.epoch,
+            valid_until_ns=valid_until,
+            fingerprint=draft.call.fingerprint if draft.call is not None else "",
+            policy_digest=policy.bundle.digest if policy is not None else "",
+            tool_class=draft.tool.tool_class if draft.tool is not None else None,
+            obligations=draft.obligations,
+            is_cached=draft.is_cached,
+        )

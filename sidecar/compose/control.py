@@ -1,0 +1,448 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Wires and runs control."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any, Final
+
+import grpc
+import structlog
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+
+from sidecar import __version__
+from sidecar.api.v1 import (
+    agent_pb2,
+    agent_pb2_grpc,
+    approval_pb2,
+    approval_pb2_grpc,
+    audit_pb2,
+    audit_pb2_grpc,
+    containment_pb2,
+    containment_pb2_grpc,
+    policy_pb2,
+    policy_pb2_grpc,
+    token_pb2,
+    token_pb2_grpc,
+)
+from sidecar.audit.anchors import AnchorFile
+from sidecar.audit.log import AuditLog
+from sidecar.clock import SystemClock
+from sidecar.containment.acks import AckTracker
+from sidecar.containment.answers import AuditPosition, ServiceLimits
+from sidecar.containment.events import RevocationRule, encode_rule
+from sidecar.containment.history import HistoryStore, MemoryHistory, RevocationArchive
+from sidecar.containment.process_group import ProcessGroupDriver
+from sidecar.containment.receipt import ReceiptSigner
+from sidecar.containment.rules import BlastLimit, FleetAgent
+from sidecar.containment.service import ContainmentService
+from sidecar.containment.store_sqlite import SqliteHistory
+from sidecar.control.agents import AgentServicer
+from sidecar.control.approvals import ApprovalServicer
+from sidecar.control.audit import AuditServicer
+from sidecar.control.containment import ContainmentServicer, TokenServicer
+from sidecar.control.gates import GateRegistry, Snapshot, SyncServicer
+from sidecar.control.identity import LocalIdentity, TlsIdentity
+from sidecar.control.interceptor import AuthorizationInterceptor, methods_of
+from sidecar.control.pki import InsecureDevelopmentPki
+from sidecar.control.policies import ControlPolicy, PolicyState
+from sidecar.control.policy import PolicyServicer
+from sidecar.control.probes import ControlMetrics
+from sidecar.control.replay import ContainmentVerifier
+from sidecar.control.server import INTERNAL_OPTIONS, bind_tls, bind_unix, tls_credentials
+from sidecar.errors import ConfigurationError, EnvironmentFailure, HoldfastError, NotDurableError
+from sidecar.internal.v1 import sync_pb2_grpc
+from sidecar.keys import load_or_create_key
+from sidecar.latch.files import read_boot_id
+from sidecar.latch.writer import LatchWriter
+from sidecar.model import Operator
+from sidecar.observe.exposition import serve_metrics
+from sidecar.observe.metrics import Metrics
+from sidecar.policy.bundle import Bundle
+from sidecar.policy.engine import PolicyEngine
+from sidecar.safe_paths import ensure_private_directory
+from sidecar.settings import Settings
+from sidecar.tokens.store_sqlite import RevocationStore
+
+__all__ = ["run_control"]
+
+_STOP_GRACE_S: Final = 2.0
+log = structlog.get_logger("holdfast.control")
+
+_METHODS: Final = methods_of(
+    *(
+        module.DESCRIPTOR.services_by_name[name]
+        for module, name in (
+            (containment_pb2, "ContainmentService"),
+            (token_pb2, "TokenService"),
+            (audit_pb2, "AuditService"),
+            (agent_pb2, "AgentService"),
+            (policy_pb2, "PolicyService"),
+            (approval_pb2, "ApprovalService"),
+        )
+    )
+)
+
+
+async def run_control(settings: Settings, *, is_dev: bool) -> None:
+    """Serve until SIGTERM or SIGINT.
+
+    Args:
+        settings: Of this process.
+        is_dev: Make development certificates, with loud warnings.
+
+    Raises:
+        HoldfastError: Control could not start, or its storage failed: it never goes on as if
+            nothing had happened.
+    """
+    settings.check_for_control(is_dev=is_dev)
+    async with AsyncExitStack() as stack:
+        control = await _Control.open(settings, stack)
+        await control.serve(stack, is_dev=is_dev)
+
+
+class _Control:
+    """One running control: what must be reached from more than one place."""
+
+    def __init__(
+        self,
+        *,
+        settings: Settings,
+        writer: LatchWriter,
+        audit: AuditLog,
+        policy: ControlPolicy,
+        gates: GateRegistry,
+        acks: AckTracker,
+        runtimes: ProcessGroupDriver,
+        service: ContainmentService,
+        history: HistoryStore,
+        clock: SystemClock,
+    ) -> None:
+        self._settings = settings
+        self._writer = writer
+        self._audit = audit
+        self._policy = policy
+        self._gates = gates
+        self._acks = acks
+        self._runtimes = runtimes
+        self._service = service
+        self._history = history
+        self._clock = clock
+        self._health = health.aio.HealthServicer()
+
+    @classmethod
+    async def open(cls, settings: Settings, stack: AsyncExitStack) -> _Control:
+        layout, clock = settings.layout, SystemClock()
+        ensure_private_directory(layout.root, 0o711)
+        ensure_private_directory(layout.runtime, 0o711)
+        ensure_private_directory(layout.control, 0o700)
+        policy = ControlPolicy(path=_bundle_path(settings), clock=clock)
+        bundle, engine = await policy.read()
+        policy.activate(bundle, engine, epoch=0)
+        key = load_or_create_key(layout.signing_key)
+        writer = _open_latch(layout.latch)
+        stack.callback(writer.close)
+        audit = AuditLog.open(
+            layout.control_audit,
+            origin="holdfast.local/control",
+            signing_key=key,
+            clock=clock,
+            anchors=(
+                [AnchorFile(settings.anchor_file, clock=clock)] if settings.anchor_file else []
+            ),
+        )
+        stack.push_async_callback(audit.aclose)
+        (layout.control / "audit.vkey").write_text(audit.vkey + "\n")
+        audit.append({"kind": "start", "process": "control", "version": __version__,
+                      "settings_digest": settings.digest()})  # fmt: skip
+        history = _open_history(layout.database, stack)
+        revocations = _open_revocations(layout.control / "revocations.db", stack)
+        acks = AckTracker(known=history.gates())
+        gates = GateRegistry(acks=acks)
+        runtimes = ProcessGroupDriver(grace_s=settings.isolation_grace_s)
+        stack.callback(runtimes.close)
+        service = ContainmentService(
+            writer=writer,
+            clock=clock,
+            boot_id=read_boot_id(),
+            audit=_AuditSink(audit),
+            acks=acks,
+            signer=ReceiptSigner(key),
+            history=history,
+            revocations=revocations,
+            isolation=[runtimes],
+            fleet=_Fleet(policy, gates),
+            blast=BlastLimit(max_share=settings.wide_blast_share),
+            limits=ServiceLimits(ack_timeout_s=settings.ack_timeout_s),
+        )
+        stack.push_async_callback(service.aclose)
+        service.add_listener(lambda event: gates.nudge(event.epoch))
+        await service.start()
+        control = cls(
+            settings=settings,
+            writer=writer,
+            audit=audit,
+            policy=policy,
+            gates=gates,
+            acks=acks,
+            runtimes=runtimes,
+            service=service,
+            history=history,
+            clock=clock,
+        )
+        if service.state.policy_digest != bundle.digest:
+            await control.activate(bundle, engine, None)
+        else:
+            policy.activate(bundle, engine, epoch=service.epoch)
+        if settings.metrics_listen:
+            metrics = Metrics()
+            metrics.pull(
+                ControlMetrics(service=service, writer=writer, audit=audit, gates=gates).samples
+            )
+            serve_metrics(metrics.registry, settings.metrics_listen)
+        return control
+
+    async def activate(
+        self, bundle: Bundle, engine: PolicyEngine, author: Operator | None
+    ) -> PolicyState:
+        """Send *bundle* to the gates, then let the latch name it: no gate is ever without one."""
+        self._gates.send_bundle(bundle.digest, bundle.files)
+        epoch = await self._service.activate_policy(
+            bundle.digest, author=author.name if author is not None else "control"
+        )
+        await self._audit.durable(
+            self._audit.append(
+                {
+                    "kind": "policy",
+                    "digest": bundle.digest,
+                    "operator": author.name if author is not None else "control",
+                    "epoch": epoch,
+                }
+            )
+        )
+        return self._policy.activate(bundle, engine, epoch=epoch)
+
+    # -- serving ------------------------------------------------------------------------------
+
+    async def serve(self, stack: AsyncExitStack, *, is_dev: bool) -> None:
+        """Serve until a signal, or until the storage fails."""
+        layout = self._settings.layout
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stop.set)
+        running = asyncio.create_task(self._service.run())
+        failed = asyncio.create_task(self._service.failed.wait())
+        audit_servicer = AuditServicer(
+            audit=self._audit,
+            directory=layout.control_audit,
+            index_directory=layout.control,
+            gates=self._gates,
+        )
+        stack.callback(audit_servicer.close)
+
+        def register(server: grpc.aio.Server) -> None:
+            self._register(server, audit_servicer)
+
+        credentials = self._credentials(is_dev=is_dev)
+        servers = [
+            await bind_unix(
+                layout.internal_socket, (), self._register_internal,
+                options=INTERNAL_OPTIONS, mode=0o660,
+            ),
+            await bind_unix(
+                layout.local_socket, [self._interceptor(LocalIdentity())], register,
+                options=(), mode=0o600,
+            ),
+            await bind_tls(
+                self._settings.listen,
+                credentials,
+                [self._interceptor(TlsIdentity(operators=self._policy, clock=self._clock))],
+                register,
+            ),
+        ]  # fmt: skip
+        await self._health.set("", health_pb2.HealthCheckResponse.SERVING)
+        log.info("control serves", listen=self._settings.listen, pid=os.getpid(),
+                 local_socket=str(layout.local_socket))  # fmt: skip
+        waiting = asyncio.create_task(stop.wait())
+        try:
+            await asyncio.wait({running, failed, waiting}, return_when=asyncio.FIRST_COMPLETED)
+            if not stop.is_set():
+                raise NotDurableError(
+                    f"the latch failed: {self._writer.seal_reason or 'its files were taken away'}",
+                    hint="every gate of this host denies; repair the storage, then start again",
+                )
+        finally:
+            await asyncio.gather(*(server.stop(_STOP_GRACE_S) for server in servers))
+            for task in (running, failed, waiting):
+                task.cancel()
+            await asyncio.gather(running, failed, waiting, return_exceptions=True)
+
+    def _credentials(self, *, is_dev: bool) -> grpc.ServerCredentials:
+        settings = self._settings
+        if settings.tls_certificate and settings.tls_key and settings.client_ca:
+            return tls_credentials(
+                certificate=settings.tls_certificate,
+                key=settings.tls_key,
+                client_ca=settings.client_ca,
+            )
+        assert is_dev  # noqa: S101 - check_for_control() demands the paths otherwise
+        operators = self._policy.state.bundle.operators.values()
+        pki = InsecureDevelopmentPki.ensure(
+            settings.layout.pki, [(operator.name, operator.identity) for operator in operators]
+        )
+        log.warning("DEVELOPMENT CERTIFICATES: never in production", directory=str(pki.directory))
+        return tls_credentials(
+            certificate=pki.certificate("server"), key=pki.key("server"), client_ca=pki.ca
+        )
+
+    def _interceptor(self, identity: LocalIdentity | TlsIdentity) -> AuthorizationInterceptor:
+        return AuthorizationInterceptor(
+            identity=identity, methods=_METHODS, refused=self._record_refusal
+        )
+
+    async def _record_refusal(
+        self, method: str, operator: Operator | None, error: HoldfastError
+    ) -> None:
+        await self._audit.durable(
+            self._audit.append(
+                {
+                    "kind": "refused",
+                    "method": method,
+                    "operator": operator.name if operator is not None else "",
+                    "reason": error.reason.value,
+                }
+            )
+        )
+
+    def _register(self, server: grpc.aio.Server, audit_servicer: AuditServicer) -> None:
+        service, gates, policy = self._service, self._gates, self._policy
+        containment_pb2_grpc.add_ContainmentServiceServicer_to_server(
+            ContainmentServicer(service=service, verifier=ContainmentVerifier(gates=gates)), server
+        )
+        token_pb2_grpc.add_TokenServiceServicer_to_server(TokenServicer(service=service), server)
+        audit_pb2_grpc.add_AuditServiceServicer_to_server(audit_servicer, server)
+        agent_pb2_grpc.add_AgentServiceServicer_to_server(
+            AgentServicer(policy=policy, gates=gates, containment=lambda: service.state), server
+        )
+        policy_pb2_grpc.add_PolicyServiceServicer_to_server(
+            PolicyServicer(
+                policy=policy, activate=self.activate, containment=lambda: service.state
+            ),
+            server,
+        )
+        approval_pb2_grpc.add_ApprovalServiceServicer_to_server(ApprovalServicer(), server)
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
+
+    def _register_internal(self, server: grpc.aio.Server) -> None:
+        sync_pb2_grpc.add_SyncServiceServicer_to_server(
+            SyncServicer(
+                registry=self._gates,
+                acks=self._acks,
+                runtimes=self._runtimes,
+                snapshot=self._snapshot,
+                remember=self._remember_gate,
+                registered=self._service.isolate_if_killed,
+                clock=self._clock,
+            ),
+            server,
+        )
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
+
+    def _remember_gate(self, gate: str, agents: Collection[str]) -> None:
+        try:
+            self._history.remember_gate(gate, agents)
+        except EnvironmentFailure as exc:
+            log.error("a gate will be unknown after a restart", gate=gate, problem=str(exc))
+
+    def _snapshot(self) -> Snapshot:
+        bundle = self._policy.state.bundle
+        return Snapshot(
+            epoch=self._writer.epoch,
+            rules=[encode_rule(rule) for rule in self._service.standing_revocations()],
+            digest=bundle.digest,
+            files=bundle.files,
+        )
+
+
+class _Fleet:
+    """The agents control knows: those the bundle declares and those a gate serves."""
+
+    def __init__(self, policy: ControlPolicy, gates: GateRegistry) -> None:
+        self._policy = policy
+        self._gates = gates
+
+    def agents(self) -> Sequence[FleetAgent]:
+        declared = self._policy.state.bundle.agents
+        known = [
+            FleetAgent(id=name, labels=spec.labels, principals=frozenset((spec.owner,)))
+            for name, spec in declared.items()
+        ]
+        known += [FleetAgent(id=name) for name in self._gates.agents() - set(declared)]
+        return known
+
+
+def _bundle_path(settings: Settings) -> Path:
+    if settings.bundle is None:
+        raise ConfigurationError(
+            "no policy bundle is configured", key="bundle", hint="give one with --bundle"
+        )
+    return settings.bundle
+
+
+def _open_latch(directory: Path) -> LatchWriter:
+    """Open the latch, or make it where none has ever been."""
+    if LatchWriter.is_installed(directory):
+        return LatchWriter.open(directory)
+    return LatchWriter.initialise(directory)
+
+
+class _AuditSink:
+    """Control's log, as the containment service sees it."""
+
+    def __init__(self, audit: AuditLog) -> None:
+        self._audit = audit
+
+    async def append(self, kind: str, body: Mapping[str, Any]) -> AuditPosition:
+        ticket = self._audit.append({"kind": kind, **body})
+        await self._audit.durable(ticket)
+        return AuditPosition(index=ticket.seq, checkpoint=await self._audit.checkpoint())
+
+
+class _UnreadableArchive:
+    """In place of a broken store of revocations: nobody knows them all, so no gate becomes ready."""
+
+    def __init__(self, failure: EnvironmentFailure) -> None:
+        self._failure = failure
+
+    def add_all(self, rules: Iterable[RevocationRule]) -> None:
+        raise self._failure
+
+    def load_all(self) -> Sequence[RevocationRule]:
+        raise self._failure
+
+
+def _open_history(path: Path, stack: AsyncExitStack) -> HistoryStore:
+    """Open the history; a broken database must not take the kill switch with it."""
+    try:
+        history = SqliteHistory(path)
+    except EnvironmentFailure as exc:
+        log.error("going on without the history of directives", problem=str(exc))
+        return MemoryHistory()
+    stack.callback(history.close)
+    return history
+
+
+def _open_revocations(path: Path, stack: AsyncExitStack) -> RevocationArchive:
+    try:
+        store = RevocationStore(path)
+    except EnvironmentFailure as exc:
+        log.error("the revocations cannot be read: gates stay unready", problem=str(exc))
+        return _UnreadableArchive(exc)
+    stack.callback(store.close)
+    return store

@@ -1,0 +1,201 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Control's containment state and the latch that carries it, always in step.
+
+Laws:
+
+1. An event is in the state if and only if it was published; if publishing failed for good (the latch
+   is sealed), it is in the state alone, and every gate denies everything.
+2. A directive that finds no room is published without the revocations that go with it; one on
+   everything, in the last resort, as a level in the slot alone. A kill of everything cannot fail for
+   lack of room.
+3. A TTL is measured on the boot clock. The wall clock shows it and decides nothing. After a reboot,
+   when nobody can say how long the host was off, it starts anew: it may end late, never early.
+4. A level in the slot that no record explains becomes a directive without an author again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final
+
+from sidecar.clock import Clock
+from sidecar.containment.events import (
+    Contained,
+    Event,
+    Expired,
+    Released,
+    TokensRevoked,
+    decode_event,
+    encode_event,
+)
+from sidecar.containment.history import RequestNote
+from sidecar.containment.ledger import Ledger
+from sidecar.containment.machine import ContainmentState
+from sidecar.errors import NotDurableError
+from sidecar.latch.format import Record
+from sidecar.latch.placing import JournalFullError
+from sidecar.latch.writer import LatchWriter
+from sidecar.model import Directive, Level, Target, TargetKind
+
+__all__ = ["ContainmentJournal"]
+
+_OPTIONAL_SHARE: Final = 0.5
+"""Of a half, for what a compaction keeps though it need not."""
+
+
+class ContainmentJournal:
+    """The one place that changes what stands. Not thread-safe: belongs to the event loop.
+
+    Raises:
+        IntegrityError: The journal holds an event that this version does not know.
+    """
+
+    def __init__(self, *, writer: LatchWriter, clock: Clock, boot_id: str) -> None:
+        self._writer = writer
+        self._clock = clock
+        self._boot_id = boot_id
+        self.ledger = Ledger()
+        self.state = ContainmentState.empty()
+        self.recovered: tuple[Event, ...] = ()
+        self._deadlines: dict[int, int] = {}
+        self._recover()
+
+    @property
+    def next_epoch(self) -> int:
+        """The epoch that the next event must have."""
+        return max(self._writer.epoch, self.state.epoch) + 1
+
+    def publish(self, *events: Event, is_unsealing: bool = False) -> list[RequestNote]:
+        """Let *events* stand and every gate see them; return the request ids they used.
+
+        Raises:
+            JournalFullError: No room; nothing happened.
+            NotDurableError: The latch is sealed now; the events stand in memory alone (law 1).
+        """
+        state = self.state.apply_all(events)
+        records = [encode_event(event) for event in events]
+        rewritten: list[tuple[Record, ...]] = []
+
+        def live() -> Sequence[Record]:
+            rewritten.append(self._everything(state, records))
+            return rewritten[-1]
+
+        try:
+            self._writer.publish(
+                records, level=state.global_level, live=live, is_unsealing=is_unsealing
+            )
+        except NotDurableError:
+            self._accept(state, events, records)
+            raise
+        notes = self._accept(state, events, records)
+        if rewritten:
+            self.ledger.forget_but(rewritten[-1])
+        return notes
+
+    def publish_containment(
+        self, contained: Contained, revoked: Sequence[TokensRevoked]
+    ) -> list[RequestNote]:
+        """Let a directive and the revocations that go with it stand (law 2).
+
+        Raises:
+            JournalFullError: No room, and the directive is not on everything; nothing happened.
+            NotDurableError: The latch is sealed now; the directive stands in memory alone.
+        """
+        attempts: list[Callable[[], list[RequestNote]]] = [lambda: self.publish(contained)]
+        if revoked:
+            attempts.insert(0, lambda: self.publish(contained, *revoked))
+        if contained.directive.target.kind is TargetKind.ALL:
+            attempts.append(lambda: self._publish_level(contained))
+        for attempt in attempts[:-1]:
+            try:
+                return attempt()
+            except JournalFullError:
+                continue
+        return attempts[-1]()
+
+    def restore(self, contained: Iterable[Contained]) -> None:
+        """Let directives stand again that a lost latch had held, under their own epochs.
+
+        Raises:
+            JournalFullError: No room.
+            NotDurableError: The latch is sealed for good.
+        """
+        events = sorted(contained, key=lambda event: event.epoch)
+        missing = [event for event in events if event.epoch not in self.state.contained]
+        if not missing:
+            return
+        everything = sorted((*self.state.contained.values(), *missing), key=lambda e: e.epoch)
+        state = ContainmentState.empty().apply_all(everything)
+        records = [encode_event(event) for event in everything]
+        if state.epoch > self._writer.epoch:
+            self._writer.publish_level(self._writer.level, epoch=state.epoch)
+        self._writer.publish([], level=state.global_level, live=lambda: records, is_compacting=True)
+        self._accept(state, everything, records)
+
+    def due(self) -> tuple[Contained, ...]:
+        """Return the directives whose TTL has passed (law 3)."""
+        now = self._clock.boot_ns()
+        return tuple(
+            self.state.contained[epoch]
+            for epoch, deadline in sorted(self._deadlines.items())
+            if deadline <= now
+        )
+
+    # -- private --------------------------------------------------------------------------------
+
+    def _publish_level(self, contained: Contained) -> list[RequestNote]:
+        state = self.state.apply(contained)
+        level = max(contained.directive.level, self._writer.level)
+        self._writer.publish_level(level, epoch=contained.epoch)
+        return self._accept(state, [contained], [encode_event(contained)])
+
+    def _accept(
+        self, state: ContainmentState, events: Iterable[Event], records: Iterable[Record]
+    ) -> list[RequestNote]:
+        self.state = state
+        notes = []
+        for event, record in zip(events, records, strict=True):
+            note = self.ledger.note(event, record)
+            if note is not None:
+                notes.append(note)
+            if isinstance(event, Contained):
+                self._arm(event)
+            elif isinstance(event, Released | Expired):
+                self._deadlines.pop(event.directive_epoch, None)
+        return notes
+
+    def _arm(self, event: Contained) -> None:
+        if event.ttl_ns is None or event.deadline_boot_ns is None:
+            return
+        deadline = event.deadline_boot_ns
+        if event.boot_id != self._boot_id:
+            deadline = self._clock.boot_ns() + event.ttl_ns
+        self._deadlines[event.epoch] = deadline
+
+    def _everything(self, state: ContainmentState, records: Sequence[Record]) -> tuple[Record, ...]:
+        budget = round(self._writer.half_bytes * _OPTIONAL_SHARE)
+        kept = self.ledger.live_records(state, budget=budget)
+        merged = {record.epoch: record for record in (*kept, *records)}
+        return tuple(merged[epoch] for epoch in sorted(merged))
+
+    def _recover(self) -> None:
+        records = self._writer.recovery.records
+        events = [decode_event(record) for record in records]
+        state = ContainmentState.empty().apply_all(events)
+        if self._writer.level > state.global_level:  # law 4
+            orphan = Contained(
+                directive=Directive(
+                    epoch=self._writer.level_epoch,
+                    target=Target(kind=TargetKind.ALL),
+                    level=Level(min(self._writer.level, Level.KILL)),
+                    reason="The latch holds this level; its record found no room in the journal.",
+                    author="",
+                    create_time_ns=self._clock.wall_ns(),
+                )
+            )
+            events = sorted((*events, orphan), key=lambda event: event.epoch)
+            state = ContainmentState.empty().apply_all(events)
+        self.recovered = tuple(events)
+        self._accept(state, events, [encode_event(event) for event in events])
+        for epoch in [epoch for epoch in self._deadlines if epoch not in state.contained]:
+            del self._deadlines[epoch]

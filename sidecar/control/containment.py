@@ -1,0 +1,218 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The levers on the wire: contain, release, list, receipt, watch, verify, revoke."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import grpc
+
+from sidecar.api.v1 import (
+    containment_pb2,
+    containment_pb2_grpc,
+    token_pb2,
+    token_pb2_grpc,
+    types_pb2,
+)
+from sidecar.containment.history import DirectiveEntry, DirectiveState
+from sidecar.containment.machine import ContainmentState
+from sidecar.containment.orders import ContainmentOrder, ReleaseOrder, RevocationOrder
+from sidecar.containment.service import ContainmentService
+from sidecar.control.convert import (
+    directive_message,
+    level_of,
+    page_of,
+    receipt_message,
+    revocation_message,
+    seconds_of,
+    span_of,
+    target_of,
+    timestamp,
+)
+from sidecar.control.interceptor import caller
+from sidecar.control.replay import ContainmentVerifier
+from sidecar.identifiers import check_agent_id
+from sidecar.model import Subject
+
+__all__ = ["ContainmentServicer", "TokenServicer", "entry_message"]
+
+_STATES = {
+    DirectiveState.ACTIVE: types_pb2.Directive.STATE_ACTIVE,
+    DirectiveState.RELEASED: types_pb2.Directive.STATE_RELEASED,
+    DirectiveState.EXPIRED: types_pb2.Directive.STATE_EXPIRED,
+}
+
+
+def entry_message(entry: DirectiveEntry) -> types_pb2.Directive:
+    """Return a directive with how it ended, if it did."""
+    message = directive_message(entry.directive)
+    message.state = _STATES[entry.state]
+    message.releaser = entry.releaser
+    if entry.end_time_ns:
+        message.end_time.CopyFrom(timestamp(entry.end_time_ns))
+    return message
+
+
+class _Changes:
+    """Lets any number of watchers wait for the next state; a slow one skips states in between."""
+
+    def __init__(self, service: ContainmentService) -> None:
+        self._service = service
+        self._changed = asyncio.Event()
+        service.add_listener(lambda _event: self._wake())
+
+    def _wake(self) -> None:
+        changed, self._changed = self._changed, asyncio.Event()
+        changed.set()
+
+    async def after(self, state: ContainmentState) -> ContainmentState:
+        """Return the first state that is newer than *state*."""
+        while self._service.state.epoch <= state.epoch:
+            await self._changed.wait()
+        return self._service.state
+
+
+class ContainmentServicer(containment_pb2_grpc.ContainmentServiceServicer):
+    """Answers ``ContainmentService``."""
+
+    def __init__(self, *, service: ContainmentService, verifier: ContainmentVerifier) -> None:
+        self._service = service
+        self._verifier = verifier
+        self._changes = _Changes(service)
+
+    async def Contain(  # noqa: N802 - the names are the proto's
+        self, request: containment_pb2.ContainRequest, context: grpc.aio.ServicerContext
+    ) -> containment_pb2.ContainResponse:
+        """Order a containment and return its receipt."""
+        order = ContainmentOrder(
+            request_id=request.request_id,
+            target=target_of(request.target),
+            level=level_of(request.level),
+            reason=request.reason,
+            ttl=span_of(request.ttl) if request.HasField("ttl") else None,
+            throttle_calls_per_minute=request.throttle_calls_per_minute,
+        )
+        if request.validate_only:
+            preview = self._service.preview(order, caller())
+            return containment_pb2.ContainResponse(agents=preview.agents)
+        outcome = await self._service.contain(order, caller())
+        return containment_pb2.ContainResponse(
+            receipt=receipt_message(outcome.receipt),
+            repeated_request=outcome.is_repeated,
+            agents=outcome.receipt.receipt.agents,
+        )
+
+    async def Release(  # noqa: N802
+        self, request: containment_pb2.ReleaseRequest, context: grpc.aio.ServicerContext
+    ) -> containment_pb2.ReleaseResponse:
+        """End a directive."""
+        order = ReleaseOrder(
+            request_id=request.request_id, directive_epoch=request.epoch, reason=request.reason
+        )
+        outcome = await self._service.release(order, caller())
+        return containment_pb2.ReleaseResponse(
+            directive=entry_message(outcome.entry),
+            epoch=outcome.epoch,
+            remaining=[directive_message(directive) for directive in outcome.remaining],
+        )
+
+    async def ListDirectives(  # noqa: N802
+        self, request: containment_pb2.ListDirectivesRequest, context: grpc.aio.ServicerContext
+    ) -> containment_pb2.ListDirectivesResponse:
+        """List directives, newest first."""
+        limit, before = page_of(request.page_size, request.page_token)
+        page = await self._service.list_directives(
+            include_ended=request.include_ended, before_epoch=before or None, limit=limit
+        )
+        entries = page.entries
+        if request.agent:
+            subject = Subject(agent=check_agent_id(request.agent))
+            entries = tuple(e for e in entries if e.directive.target.matches(subject))
+        return containment_pb2.ListDirectivesResponse(
+            directives=[entry_message(entry) for entry in entries],
+            next_page_token=str(page.next_before_epoch or ""),
+            epoch=page.epoch,
+        )
+
+    async def GetReceipt(  # noqa: N802
+        self, request: containment_pb2.GetReceiptRequest, context: grpc.aio.ServicerContext
+    ) -> containment_pb2.GetReceiptResponse:
+        """Return a receipt as it stands now."""
+        receipt = await self._service.get_receipt(request.epoch)
+        return containment_pb2.GetReceiptResponse(receipt=receipt_message(receipt))
+
+    async def WatchDirectives(  # noqa: N802
+        self, request: containment_pb2.WatchDirectivesRequest, context: grpc.aio.ServicerContext
+    ) -> AsyncIterator[containment_pb2.WatchDirectivesResponse]:
+        """Stream every change, beginning with what stands."""
+        state = self._service.state
+        for directive in state.directives:
+            yield containment_pb2.WatchDirectivesResponse(
+                directive=directive_message(directive), epoch=state.epoch, initial=True
+            )
+        while True:
+            newest = await self._changes.after(state)
+            for directive in newest.directives:
+                if directive.epoch not in state.contained:
+                    yield containment_pb2.WatchDirectivesResponse(
+                        directive=directive_message(directive), epoch=newest.epoch
+                    )
+            for contained in state.contained.values():
+                if contained.epoch not in newest.contained:
+                    page = await self._service.list_directives(
+                        include_ended=True, before_epoch=contained.epoch + 1, limit=1
+                    )
+                    for entry in page.entries:
+                        yield containment_pb2.WatchDirectivesResponse(
+                            directive=entry_message(entry), epoch=newest.epoch
+                        )
+            state = newest
+
+    async def VerifyContainment(  # noqa: N802
+        self, request: containment_pb2.VerifyContainmentRequest, context: grpc.aio.ServicerContext
+    ) -> containment_pb2.VerifyContainmentResponse:
+        """Have the agent's last calls decided again."""
+        return await self._verifier.verify(check_agent_id(request.agent), request.max_calls)
+
+
+class TokenServicer(token_pb2_grpc.TokenServiceServicer):
+    """Answers ``TokenService``."""
+
+    def __init__(self, *, service: ContainmentService) -> None:
+        self._service = service
+
+    async def RevokeTokens(  # noqa: N802
+        self, request: token_pb2.RevokeTokensRequest, context: grpc.aio.ServicerContext
+    ) -> token_pb2.RevokeTokensResponse:
+        """Revoke every token that matches all selectors."""
+        order = RevocationOrder(
+            request_id=request.request_id,
+            reason=request.reason,
+            jti=request.jti,
+            agent=request.agent,
+            session=request.session,
+            issuer=request.issuer,
+            issued_before_s=seconds_of(request.issued_before)
+            if request.HasField("issued_before")
+            else None,
+        )
+        outcome = await self._service.revoke_tokens(order, caller())
+        return token_pb2.RevokeTokensResponse(
+            revocation=revocation_message(outcome.rule),
+            repeated_request=outcome.is_repeated,
+            laggards=outcome.laggards,
+        )
+
+    async def ListRevocations(  # noqa: N802
+        self, request: token_pb2.ListRevocationsRequest, context: grpc.aio.ServicerContext
+    ) -> token_pb2.ListRevocationsResponse:
+        """List revocations, newest first."""
+        limit, offset = page_of(request.page_size, request.page_token)
+        rules = await asyncio.to_thread(self._service.standing_revocations)
+        rules = rules[::-1]
+        page = rules[offset : offset + limit]
+        return token_pb2.ListRevocationsResponse(
+            revocations=[revocation_message(rule) for rule in page],
+            next_page_token=str(offset + limit) if offset + limit < len(rules) else "",
+        )

@@ -1,0 +1,246 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Protobuf to values and back, for the control plane. Whatever is malformed is refused by name."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Final
+
+from google.protobuf import duration_pb2, timestamp_pb2
+
+from sidecar.api.v1 import token_pb2, types_pb2
+from sidecar.clock import NS_PER_SECOND
+from sidecar.containment.acks import GateItem, GateStanding
+from sidecar.containment.receipt import SignedReceipt
+from sidecar.errors import ErrorReason, UntrustedInputError
+from sidecar.model import Directive, Effect, Level, Target, TargetKind, ToolClass
+from sidecar.tokens.revocations import RevocationRule
+
+__all__ = [
+    "EFFECTS",
+    "LEVELS",
+    "TOOL_CLASSES",
+    "directive_message",
+    "level_of",
+    "page_of",
+    "receipt_message",
+    "revocation_message",
+    "seconds_of",
+    "span_of",
+    "target_message",
+    "target_of",
+    "timestamp",
+]
+
+_MAX_PAGE: Final = 1000
+_DEFAULT_PAGE: Final = 100
+
+LEVELS: Final = {
+    None: types_pb2.LEVEL_UNSPECIFIED,
+    Level.OBSERVE: types_pb2.LEVEL_OBSERVE,
+    Level.THROTTLE: types_pb2.LEVEL_THROTTLE,
+    Level.HOLD: types_pb2.LEVEL_HOLD,
+    Level.READ_ONLY: types_pb2.LEVEL_READ_ONLY,
+    Level.FREEZE: types_pb2.LEVEL_FREEZE,
+    Level.KILL: types_pb2.LEVEL_KILL,
+}
+EFFECTS: Final = {
+    Effect.ALLOW: types_pb2.EFFECT_ALLOW,
+    Effect.DENY: types_pb2.EFFECT_DENY,
+    Effect.HOLD: types_pb2.EFFECT_HOLD,
+}
+TOOL_CLASSES: Final = {
+    None: types_pb2.TOOL_CLASS_UNSPECIFIED,
+    ToolClass.READ: types_pb2.TOOL_CLASS_READ,
+    ToolClass.WRITE: types_pb2.TOOL_CLASS_WRITE,
+    ToolClass.DESTRUCTIVE: types_pb2.TOOL_CLASS_DESTRUCTIVE,
+    ToolClass.EXTERNAL: types_pb2.TOOL_CLASS_EXTERNAL,
+}
+_STANDINGS: Final = {
+    GateStanding.ENFORCED: types_pb2.Receipt.GateItem.STATE_ENFORCED,
+    GateStanding.LAGGARD: types_pb2.Receipt.GateItem.STATE_LAGGARD,
+    GateStanding.DISCONNECTED: types_pb2.Receipt.GateItem.STATE_DISCONNECTED,
+}
+_LEVEL_OF: Final = {message: level for level, message in LEVELS.items() if level is not None}
+
+
+def _invalid(message: str, hint: str = "") -> UntrustedInputError:
+    return UntrustedInputError(message, reason=ErrorReason.INVALID_ARGUMENT, hint=hint)
+
+
+def page_of(page_size: int, page_token: str) -> tuple[int, int]:
+    """Return (limit, offset) of a paged request."""
+    if page_size < 0 or page_size > _MAX_PAGE:
+        raise _invalid(f"page_size must be between 0 and {_MAX_PAGE}")
+    if page_token and not (page_token.isascii() and page_token.isdigit() and len(page_token) < 18):
+        raise _invalid("page_token is not one that an earlier answer gave")
+    return page_size or _DEFAULT_PAGE, int(page_token or 0)
+
+
+def timestamp(wall_ns: int) -> timestamp_pb2.Timestamp:
+    """Return *wall_ns* as protobuf."""
+    seconds, nanos = divmod(wall_ns, NS_PER_SECOND)
+    return timestamp_pb2.Timestamp(seconds=seconds, nanos=nanos)
+
+
+def seconds_of(message: timestamp_pb2.Timestamp) -> int:
+    """Return the whole seconds of an instant that revokes: rounded up, so that it revokes more."""
+    return message.seconds + (message.nanos > 0)
+
+
+def span_of(message: duration_pb2.Duration) -> timedelta:
+    """Return a span of a request.
+
+    Raises:
+        UntrustedInputError: It is out of any reasonable bound.
+    """
+    try:
+        return timedelta(seconds=message.seconds, microseconds=message.nanos // 1000)
+    except OverflowError as exc:
+        raise _invalid("ttl is out of bounds", "1 second to 30 days") from exc
+
+
+def level_of(message: types_pb2.Level) -> Level:
+    """Return the level of a request."""
+    level = _LEVEL_OF.get(message)
+    if level is None:
+        raise _invalid(
+            "level is missing or unknown", "one of " + ", ".join(item.name for item in Level)
+        )
+    return level
+
+
+def target_of(message: types_pb2.Target) -> Target:
+    """Return the target of a request; whether it is well-formed is the order's to check."""
+    match message.WhichOneof("kind"):
+        case "agent":
+            return Target(kind=TargetKind.AGENT, agent=message.agent)
+        case "session":
+            return Target(
+                kind=TargetKind.SESSION,
+                agent=message.session.agent,
+                session=message.session.session,
+            )
+        case "tool":
+            return Target(kind=TargetKind.TOOL, tool=message.tool)
+        case "tool_at_agent":
+            return Target(
+                kind=TargetKind.TOOL_AT_AGENT,
+                agent=message.tool_at_agent.agent,
+                tool=message.tool_at_agent.tool,
+            )
+        case "destination":
+            return Target(kind=TargetKind.DESTINATION, destination=message.destination)
+        case "principal":
+            return Target(kind=TargetKind.PRINCIPAL, principal=message.principal)
+        case "labels":
+            return Target(
+                kind=TargetKind.LABELS, labels=tuple(sorted(message.labels.labels.items()))
+            )
+        case "all":
+            return Target(kind=TargetKind.ALL)
+        case _:
+            raise _invalid(
+                "target is missing",
+                "name an agent, session, tool, destination, principal, … or all",
+            )
+
+
+def target_message(target: Target) -> types_pb2.Target:
+    """Return *target* as protobuf."""
+    match target.kind:
+        case TargetKind.AGENT:
+            return types_pb2.Target(agent=target.agent)
+        case TargetKind.SESSION:
+            return types_pb2.Target(
+                session=types_pb2.Target.Session(agent=target.agent, session=target.session)
+            )
+        case TargetKind.TOOL:
+            return types_pb2.Target(tool=target.tool)
+        case TargetKind.TOOL_AT_AGENT:
+            return types_pb2.Target(
+                tool_at_agent=types_pb2.Target.ToolAtAgent(agent=target.agent, tool=target.tool)
+            )
+        case TargetKind.DESTINATION:
+            return types_pb2.Target(destination=target.destination)
+        case TargetKind.PRINCIPAL:
+            return types_pb2.Target(principal=target.principal)
+        case TargetKind.LABELS:
+            return types_pb2.Target(labels=types_pb2.Target.Labels(labels=dict(target.labels)))
+        case TargetKind.ALL:
+            return types_pb2.Target(all=types_pb2.Target.All())
+
+
+def directive_message(directive: Directive) -> types_pb2.Directive:
+    """Return a standing *directive* as protobuf."""
+    message = types_pb2.Directive(
+        name=directive.name,
+        epoch=directive.epoch,
+        target=target_message(directive.target),
+        level=LEVELS[directive.level],
+        reason=directive.reason,
+        author=directive.author,
+        create_time=timestamp(directive.create_time_ns),
+        throttle_calls_per_minute=directive.throttle_calls_per_minute,
+        state=types_pb2.Directive.STATE_ACTIVE,
+    )
+    if directive.expire_time_ns is not None:
+        message.expire_time.CopyFrom(timestamp(directive.expire_time_ns))
+    return message
+
+
+def receipt_message(signed: SignedReceipt) -> types_pb2.Receipt:
+    """Return *signed* as protobuf; the bytes that were signed travel as they are."""
+    receipt = signed.receipt
+    message = types_pb2.Receipt(
+        directive=directive_message(receipt.directive),
+        durable=receipt.is_durable,
+        gates=[_gate_message(item) for item in receipt.gates],
+        contained=receipt.is_contained,
+        isolation=[
+            types_pb2.Receipt.IsolationItem(
+                driver=item.driver,
+                subject=item.subject,
+                result=item.result.value,
+                detail=item.detail,
+            )
+            for item in receipt.isolation
+        ],
+        log_index=receipt.log_index,
+        checkpoint=receipt.checkpoint,
+        signed_json=signed.signed_json,
+        signature=signed.signature,
+        key_id=receipt.key_id,
+        issue_time=timestamp(receipt.issue_time_ns),
+    )
+    if receipt.last_allow_time_ns is not None:
+        message.last_allow_time.CopyFrom(timestamp(receipt.last_allow_time_ns))
+    return message
+
+
+def _gate_message(item: GateItem) -> types_pb2.Receipt.GateItem:
+    message = types_pb2.Receipt.GateItem(
+        gate=item.gate, state=_STANDINGS[item.standing], applied_epoch=item.applied_epoch
+    )
+    if item.ack_time_ns is not None:
+        message.ack_time.CopyFrom(timestamp(item.ack_time_ns))
+    if item.last_allow_time_ns is not None:
+        message.last_allow_time.CopyFrom(timestamp(item.last_allow_time_ns))
+    return message
+
+
+def revocation_message(rule: RevocationRule) -> token_pb2.Revocation:
+    """Return *rule* as protobuf."""
+    message = token_pb2.Revocation(
+        epoch=rule.epoch,
+        jti=rule.jti or "",
+        agent=rule.agent or "",
+        session=rule.session or "",
+        issuer=rule.issuer or "",
+        author=rule.author,
+        reason=rule.reason,
+        create_time=timestamp(rule.create_time_ns),
+    )
+    if rule.issued_before_s is not None:
+        message.issued_before.seconds = rule.issued_before_s
+    return message

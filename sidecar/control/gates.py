@@ -1,0 +1,259 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The gates of this host: who is connected, what they enforce, what they have seen.
+
+A gate is told three things (revocations, the bundle, that there is a newer epoch) and asked one (to
+decide its agent's last calls again). What it answers is its own word about its own agents; it is
+never taken for another gate's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+import grpc
+import structlog
+
+from sidecar.clock import Clock
+from sidecar.containment.acks import AckTracker
+from sidecar.containment.process_group import ProcessGroupDriver
+from sidecar.errors import EnvironmentFailure, ErrorReason, UntrustedInputError
+from sidecar.identifiers import check_agent_id
+from sidecar.internal.v1 import sync_pb2, sync_pb2_grpc
+
+__all__ = ["GateConnection", "GateRegistry", "Snapshot", "SyncServicer"]
+
+_RULES_PER_MESSAGE: Final = 5000
+_QUEUE: Final = 256
+_REPLAY_DEADLINE_S: Final = 10.0
+log = structlog.get_logger("holdfast.control")
+
+
+@dataclass(slots=True, eq=False)
+class GateConnection:
+    """One connected gate."""
+
+    gate: str
+    agents: tuple[str, ...]
+    audit_directory: Path
+    verifier_key: str
+    outgoing: asyncio.Queue[sync_pb2.SyncResponse] = field(
+        default_factory=lambda: asyncio.Queue(maxsize=_QUEUE)
+    )
+    inventory: tuple[sync_pb2.SyncRequest.Inventory.Seen, ...] = ()
+    replays: dict[int, asyncio.Future[sync_pb2.SyncRequest.Replayed]] = field(default_factory=dict)
+
+    def send(self, message: sync_pb2.SyncResponse) -> None:
+        """Queue *message*; a gate that does not read is cut off and becomes a laggard."""
+        try:
+            self.outgoing.put_nowait(message)
+        except asyncio.QueueFull:
+            log.warning("gate does not read", gate=self.gate)
+
+
+class GateRegistry:
+    """Gates by id; the newest connection of a gate wins."""
+
+    def __init__(self, *, acks: AckTracker) -> None:
+        self._acks = acks
+        self._gates: dict[str, GateConnection] = {}
+        self._known: dict[str, GateConnection] = {}
+        self._next_replay = 0
+
+    def connected(self) -> list[GateConnection]:
+        """Return the gates that are connected now."""
+        return list(self._gates.values())
+
+    def known(self, gate: str) -> GateConnection | None:
+        """Return a gate that is or was connected since control started."""
+        return self._known.get(gate)
+
+    def of_agent(self, agent: str) -> list[GateConnection]:
+        """Return the connected gates that serve *agent*."""
+        return [gate for gate in self._gates.values() if agent in gate.agents]
+
+    def agents(self) -> set[str]:
+        """Return every agent that a gate serves or served."""
+        return {agent for gate in self._known.values() for agent in gate.agents}
+
+    def add(self, gate: GateConnection) -> None:
+        """Take *gate* in."""
+        self._gates[gate.gate] = self._known[gate.gate] = gate
+        self._acks.connect(gate.gate, agents=gate.agents)
+
+    def remove(self, gate: GateConnection) -> None:
+        """Note that *gate* is gone."""
+        if self._gates.get(gate.gate) is gate:
+            del self._gates[gate.gate]
+            self._acks.disconnect(gate.gate)
+        for future in gate.replays.values():
+            future.cancel()
+
+    def nudge(self, epoch: int) -> None:
+        """Tell every gate to look at the latch now."""
+        message = sync_pb2.SyncResponse(nudge=sync_pb2.SyncResponse.Nudge(epoch=epoch))
+        for gate in self._gates.values():
+            gate.send(message)
+
+    def send_bundle(self, digest: str, files: Mapping[str, bytes]) -> None:
+        """Send the bundle to every gate."""
+        bundle = sync_pb2.SyncResponse.Bundle(digest=digest, files=files)
+        for gate in self._gates.values():
+            gate.send(sync_pb2.SyncResponse(bundle=bundle))
+
+    async def replay(
+        self, gate: GateConnection, agent: str, max_calls: int
+    ) -> sync_pb2.SyncRequest.Replayed:
+        """Ask *gate* to decide the last calls of *agent* again.
+
+        Raises:
+            EnvironmentFailure: The gate did not answer in time.
+        """
+        self._next_replay += 1
+        id_ = self._next_replay
+        future = asyncio.get_running_loop().create_future()
+        gate.replays[id_] = future
+        gate.send(
+            sync_pb2.SyncResponse(
+                replay=sync_pb2.SyncResponse.Replay(id=id_, agent=agent, max_calls=max_calls)
+            )
+        )
+        try:
+            async with asyncio.timeout(_REPLAY_DEADLINE_S):
+                replayed: sync_pb2.SyncRequest.Replayed = await future
+                return replayed
+        except (TimeoutError, asyncio.CancelledError) as exc:
+            task = asyncio.current_task()
+            if isinstance(exc, asyncio.CancelledError) and task is not None and task.cancelling():
+                raise
+            raise EnvironmentFailure(
+                f"gate {gate.gate} did not replay the calls of {agent}",
+                reason=ErrorReason.DEADLINE,
+                hint="look at the gate's log; a gate that is gone denies by itself",
+            ) from exc
+        finally:
+            gate.replays.pop(id_, None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """What a gate needs before it may decide anything."""
+
+    epoch: int
+    rules: Iterable[bytes]
+    digest: str
+    files: Mapping[str, bytes]
+
+
+class SyncServicer(sync_pb2_grpc.SyncServiceServicer):
+    """Control's end of the internal stream."""
+
+    def __init__(
+        self,
+        *,
+        registry: GateRegistry,
+        acks: AckTracker,
+        runtimes: ProcessGroupDriver,
+        snapshot: Callable[[], Snapshot],
+        remember: Callable[[str, Collection[str]], None],
+        registered: Callable[[str], Awaitable[None]],
+        clock: Clock,
+    ) -> None:
+        self._registry = registry
+        self._acks = acks
+        self._runtimes = runtimes
+        self._snapshot = snapshot
+        self._remember = remember
+        self._registered = registered
+        self._clock = clock
+
+    async def Sync(  # noqa: N802 - the name is the proto's
+        self,
+        request_iterator: AsyncIterator[sync_pb2.SyncRequest],
+        context: grpc.aio.ServicerContext,
+    ) -> None:
+        """Serve one gate for as long as its stream lives."""
+        first = await context.read()
+        if first is grpc.aio.EOF or first.WhichOneof("kind") != "hello":
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "the first message must be hello")
+        hello = first.hello
+        gate = GateConnection(
+            hello.gate, tuple(hello.agents), Path(hello.audit_directory), hello.verifier_key
+        )
+        # Registered before the snapshot is taken: an event in between is sent twice, never lost.
+        self._registry.add(gate)
+        self._remember(gate.gate, gate.agents)
+        log.info("gate connected", gate=gate.gate, agents=list(gate.agents))
+        writer = asyncio.create_task(self._write(gate, context))
+        try:
+            while (message := await context.read()) is not grpc.aio.EOF:
+                self._take(gate, message)
+        finally:
+            writer.cancel()
+            self._registry.remove(gate)
+            log.info("gate disconnected", gate=gate.gate)
+
+    async def _write(self, gate: GateConnection, context: grpc.aio.ServicerContext) -> None:
+        snapshot = self._snapshot()
+        rules = list(snapshot.rules)
+        for start in range(0, max(len(rules), 1), _RULES_PER_MESSAGE):
+            part = rules[start : start + _RULES_PER_MESSAGE]
+            is_last = start + _RULES_PER_MESSAGE >= len(rules)
+            await context.write(
+                sync_pb2.SyncResponse(
+                    revocations=sync_pb2.SyncResponse.Revocations(rules=part, complete=is_last)
+                )
+            )
+        await context.write(
+            sync_pb2.SyncResponse(
+                bundle=sync_pb2.SyncResponse.Bundle(digest=snapshot.digest, files=snapshot.files)
+            )
+        )
+        await context.write(
+            sync_pb2.SyncResponse(nudge=sync_pb2.SyncResponse.Nudge(epoch=snapshot.epoch))
+        )
+        while True:
+            await context.write(await gate.outgoing.get())
+
+    def _take(self, gate: GateConnection, message: sync_pb2.SyncRequest) -> None:
+        match message.WhichOneof("kind"):
+            case "ack":
+                own = {
+                    agent: time_ns
+                    for agent, time_ns in message.ack.last_allow_time_ns.items()
+                    if agent in gate.agents
+                }
+                self._acks.acknowledge(
+                    gate.gate,
+                    epoch=message.ack.epoch,
+                    last_allow_ns=own,
+                    wall_ns=self._clock.wall_ns(),
+                )
+            case "inventory":
+                gate.inventory = tuple(
+                    seen for seen in message.inventory.seen if seen.agent in gate.agents
+                )
+            case "replayed":
+                future = gate.replays.get(message.replayed.id)
+                if future is not None and not future.done():
+                    future.set_result(message.replayed)
+
+    async def RegisterRuntime(  # noqa: N802 - the name is the proto's
+        self, request: sync_pb2.RegisterRuntimeRequest, context: grpc.aio.ServicerContext
+    ) -> sync_pb2.RegisterRuntimeResponse:
+        """Register the process group of an agent's runtime."""
+        try:
+            check_agent_id(request.agent)
+            self._runtimes.register(
+                agent=request.agent,
+                process_group=request.process_group,
+                leader=request.leader,
+                leader_start_time=request.leader_start_time,
+            )
+        except UntrustedInputError as exc:
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, exc.message)
+        await self._registered(request.agent)
+        return sync_pb2.RegisterRuntimeResponse()

@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Asks the agent's gate before every tool call.
+
+::
+
+    from sidecar.sdk import Guard
+
+    guard = Guard.from_env()                      # what `holdfast run` put into the environment
+
+    @guard.tool("shell.exec")                     # runs only if the gate allows exactly this call
+    async def run(cmd: str) -> str: ...
+
+    async with guard.call("http.get", {"url": url}) as permit:
+        await fetch(url, addresses=permit.addresses)
+
+    decision = await guard.authorize("send_money", {"recipient": "bob", "amount": 12})
+    if decision.allowed:
+        ...
+        await guard.log(decision.decision_id, Result.SUCCESS)
+
+Threads and plain scripts use the same forms of ``SyncGuard``. A denial is a value
+(``decision.allowed``, ``decision.reasons``) or, in the first two forms, an error: ``Denied``,
+``Held`` (a human must decide), ``Suspended`` (the agent is contained), ``GateUnavailable``.
+``for_model()`` of each is a text that may be shown to the language model. ``guard.killed`` tells of
+a kill at once, and ``guard.cancel_on_kill()`` cancels its body then; the decorator and ``call`` do
+so by themselves.
+
+**Whatever is uncertain is denied**: no gate, no answer within the deadline (250 ms), an answer that
+is not understood, a process that was forked after it had connected. There is no switch to allow
+instead.
+
+**What this does not protect against.** It runs inside the agent's process, so it is *advisory*: it
+stops a runtime that cooperates. Code that runs in this process (a tool with a shell, a plug-in, an
+interpreter the model can reach) can skip it, patch it, or call the tool's function directly, and
+nothing here can notice. It also sees only what goes through it: tools that a model provider runs on
+its own side, sub-processes and native harnesses pass it by; a blocking function can't be cancelled;
+what an allowed call did before a kill is not undone; and an outcome is the process's own word. The
+boundary is what the process can't reach without the gate: keep credentials and network egress
+behind the gate or a proxy that asks it, run the agent under its own user, and use this package to
+make the runtime behave well in front of that boundary.
+
+Needs grpcio and protobuf, and imports them at first use only.
+"""
+
+from sidecar.sdk._forms import Call, KilledEvent, KillScope
+from sidecar.sdk._permit import Permit
+from sidecar.sdk.errors import Denied, GateUnavailable, GuardError, Held, Suspended
+from sidecar.sdk.guard import Guard
+from sidecar.sdk.sync import SyncGuard
+from sidecar.sdk.values import (
+    Containment,
+    Decision,
+    Effect,
+    LogConfirmation,
+    Obligations,
+    Reason,
+    Result,
+)
+
+__all__ = [
+    "Call",
+    "Containment",
+    "Decision",
+    "Denied",
+    "Effect",
+    "GateUnavailable",
+    "Guard",
+    "GuardError",
+    "Held",
+    "KillScope",
+    "KilledEvent",
+    "LogConfirmation",
+    "Obligations",
+    "Permit",
+    "Reason",
+    "Result",
+    "Suspended",
+    "SyncGuard",
+]

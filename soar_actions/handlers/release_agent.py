@@ -1,0 +1,32 @@
+# SPDX-License-Identifier: Apache-2.0
+"""release agent."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from sidecar.api.v1 import containment_pb2
+from soar_actions.client import ControlClient
+from soar_actions.handlers.render import directive_data
+from soar_actions.handlers.result import Result, Status
+
+__all__ = ["release_agent"]
+
+
+async def release_agent(client: ControlClient, values: Mapping[str, str], key: str) -> Result:
+    """End one directive; says which others still hold."""
+    response = await client.release(
+        containment_pb2.ReleaseRequest(
+            request_id=key, epoch=int(values["epoch"]), reason=values["reason"]
+        )
+    )
+    remaining = [directive_data(directive) for directive in response.remaining]
+    directive = directive_data(response.directive)
+    text = f"directive {directive['epoch']} ({directive['target']}) is released"
+    if remaining:
+        text += f"; still held by {', '.join(str(item['epoch']) for item in remaining)}"
+    return Result(
+        status=Status.SUCCESS,
+        summary=text,
+        data={"directive": directive, "remaining": remaining, "epoch": response.epoch},
+    )
