@@ -61,6 +61,7 @@ __all__ = [
     "flag_of",
     "form_of",
     "locate_state",
+    "pass_on",
     "split_address",
     "variable_of",
 ]
@@ -423,6 +424,16 @@ def flag_of(name: str) -> str:
 def variable_of(name: str) -> str:
     """Return the environment variable of the setting *name*."""
     return ENVIRONMENT_PREFIX + name.upper()
+
+
+def pass_on(flags: Mapping[str, Any], config: Path | None) -> None:
+    """Put what was said on the command line into the environment, for processes we start."""
+    for name, value in flags.items():
+        if value is not None:
+            is_path = _is_path(name)
+            os.environ[variable_of(name)] = str(Path.cwd() / value) if is_path else str(value)
+    if config is not None:
+        os.environ[CONFIG_VARIABLE] = str(Path.cwd() / config)
 
 
 def locate_state(

@@ -28,7 +28,7 @@ from sidecar.audit.files import read_regular
 from sidecar.audit.head import Head, read_head
 from sidecar.audit.merkle import HASH_SIZE, leaf_hash
 from sidecar.audit.note import MAX_NOTE_BYTES, Checkpoint, CheckpointKey, open_checkpoint
-from sidecar.audit.tiles import TILE_WIDTH, RightEdge, TileReader
+from sidecar.audit.tiles import ENTRIES, TILE_WIDTH, RightEdge, TileReader, tile_path
 from sidecar.audit.wal import FIRST_CHAIN, Segment, list_segments, read_segments
 from sidecar.errors import IntegrityError, UntrustedInputError
 
@@ -85,6 +85,7 @@ def recover(directory: Path, *, origin: str, keys: Sequence[CheckpointKey]) -> R
         raise IntegrityError("the directory wal is empty", hint=_REMEDY)
     segments = read_segments(paths)
     unsigned = _behind_head(segments, reader, head)
+    _check_nothing_behind(directory, head.size + len(unsigned))
     last = segments[-1] if segments else None
     return Recovered(
         checkpoint=checkpoint,
@@ -213,6 +214,33 @@ def _behind_head(segments: Sequence[Segment], reader: TileReader, head: Head) ->
                 elif _tile_hash(reader, seq) != leaf_hash(entry):
                     raise IntegrityError(f"entry {seq} differs between wal and tiles", hint=_REMEDY)
     return tuple(unsigned)
+
+
+def _check_nothing_behind(directory: Path, size: int) -> None:
+    """Refuse tiles that cover more than the *size* entries there are: only a restore leaves them.
+
+    Tiles are made from what is durable in ``wal/``, never before it.
+    """
+    number, width = divmod(size, TILE_WIDTH)
+    for level in (ENTRIES, 0):
+        tile = directory / tile_path(level, number)
+        following = directory / tile_path(level, number + 1)
+        partials = tile.with_name(f"{tile.name}.p")
+        widths = [int(path.name) for path in _children(partials) if path.name.isdecimal()]
+        is_ahead = tile.exists() or following.exists() or max(widths, default=0) > width
+        if is_ahead or _children(following.with_name(f"{following.name}.p")):
+            raise IntegrityError(
+                f"there are tiles of more than the {size} entries that wal ends with: part of the"
+                " directory was restored from a backup",
+                hint=_REMEDY,
+            )
+
+
+def _children(directory: Path) -> list[Path]:
+    try:
+        return list(directory.iterdir())
+    except (FileNotFoundError, NotADirectoryError):
+        return []
 
 
 def _tile_hash(reader: TileReader, seq: int) -> bytes:

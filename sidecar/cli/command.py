@@ -52,12 +52,20 @@ def _output_options() -> list[click.Parameter]:
 
 
 class Command(click.Command):
-    """A command whose help begins with examples."""
+    """A command whose help begins with examples.
 
-    def __init__(self, *args: Any, examples: Sequence[str] = (), **kwargs: Any) -> None:
+    Args:
+        examples: Whole command lines.
+        has_output: False for one that runs others, whose output is theirs.
+    """
+
+    def __init__(
+        self, *args: Any, examples: Sequence[str] = (), has_output: bool = True, **kwargs: Any
+    ) -> None:
         super().__init__(*args, **kwargs)
         self.examples = tuple(examples)
-        self.params.extend(_output_options())
+        if has_output:
+            self.params.extend(_output_options())
 
     def format_help_text(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write one sentence, the examples, then the rest."""
@@ -145,11 +153,13 @@ class LazyGroup(Group):
         return [(name, text) for name, (_, _, text) in self._lazy.items()]
 
 
-def command(*, examples: Sequence[str], name: str | None = None) -> Callable[[Any], Command]:
+def command(
+    *, examples: Sequence[str], name: str | None = None, **kwargs: Any
+) -> Callable[[Any], Command]:
     """Make a function a command with *examples* in its help."""
 
     def decorate(function: Any) -> Command:
-        return click.command(name=name, cls=Command, examples=examples)(function)
+        return click.command(name=name, cls=Command, examples=examples, **kwargs)(function)
 
     return decorate
 

@@ -26,6 +26,7 @@ _OWN_DIRECTORY_MODE = 0o711
 
 @command(
     name="control",
+    has_output=False,
     examples=(
         "holdfast control --config /etc/holdfast/holdfast.yaml",
         "holdfast control --dev --state-dir ./state",
@@ -60,6 +61,7 @@ def control(is_dev: bool, config: Path | None, **flags: Any) -> Exit:
 
 @command(
     name="gate",
+    has_output=False,
     examples=(
         "holdfast gate --agent banking",
         "holdfast gate --agent banking --agent travel --gate-id office",

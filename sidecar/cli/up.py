@@ -4,9 +4,9 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,7 +21,7 @@ from sidecar.documents import did_you_mean
 from sidecar.errors import ConfigurationError
 from sidecar.policy.bundle import load_bundle
 from sidecar.safe_paths import ensure_private_directory
-from sidecar.settings import CONFIG_VARIABLE, Settings, variable_of
+from sidecar.settings import Settings, pass_on, variable_of
 from sidecar.supervisor.host import Host
 from sidecar.supervisor.process import ManagedProcess, holdfast_command
 
@@ -61,7 +61,7 @@ def up(is_dev: bool, agents: tuple[str, ...], config: Path | None, **flags: Any)
     settings.check_for_control(is_dev=is_dev)
     check_agents(agents)
     chosen = agents_of(settings, agents)
-    pass_on(flags, config)
+    pass_on({**flags, "metrics_listen": ""}, config)
     ensure_private_directory(settings.state_dir, _OWN_DIRECTORY_MODE)
     return asyncio.run(_up(settings, chosen, is_dev=is_dev))
 
@@ -90,15 +90,6 @@ def agents_of(settings: Settings, named: Sequence[str]) -> tuple[str, ...]:
     return chosen
 
 
-def pass_on(flags: Mapping[str, Any], config: Path | None) -> None:
-    """Put what was said on the command line into the environment, for the children."""
-    for name, value in flags.items():
-        if value is not None:
-            os.environ[variable_of(name)] = str(value)
-    if config is not None:
-        os.environ[CONFIG_VARIABLE] = str(config.absolute())
-
-
 async def _up(settings: Settings, agents: Sequence[str], *, is_dev: bool) -> Exit:
     assert settings.bundle is not None  # noqa: S101 - check_for_control()
     stop = asyncio.Event()
@@ -108,8 +99,7 @@ async def _up(settings: Settings, agents: Sequence[str], *, is_dev: bool) -> Exi
     host = Host(
         layout=settings.layout, bundle=settings.bundle, agents=agents, listen=settings.listen
     )
-    if not is_dev:
-        host.control = _production_control(settings, host)
+    host.control = _control(settings, is_dev=is_dev)
     talk(f"starting control and {len(agents)} gate(s) …")
     starting = asyncio.create_task(host.start())
     try:
@@ -131,18 +121,22 @@ async def _up(settings: Settings, agents: Sequence[str], *, is_dev: bool) -> Exi
     return Exit.FAILURE
 
 
-def _production_control(settings: Settings, host: Host) -> ManagedProcess:
-    arguments = ("control", "--bundle", str(settings.bundle), "--listen", settings.listen)
+def _control(settings: Settings, *, is_dev: bool) -> ManagedProcess:
+    """Return control's process; the only one that serves metrics, for there is one address."""
     layout = settings.layout
     return ManagedProcess(
         "control",
-        holdfast_command(*arguments),
+        holdfast_command(
+            "control", *(["--dev"] if is_dev else []),
+            "--bundle", str(settings.bundle), "--listen", settings.listen,
+        ),
         log_file=layout.logs / "control.log",
         env={
             variable_of("state_dir"): str(layout.root),
             variable_of("runtime_dir"): str(layout.runtime),
+            variable_of("metrics_listen"): settings.metrics_listen,
         },
-    )
+    )  # fmt: skip
 
 
 async def _either(task: asyncio.Task[Any], stop: asyncio.Event) -> None:
@@ -194,22 +188,21 @@ def _tell(settings: Settings, host: Host, *, is_dev: bool) -> None:
     }
     agent = host.agents[0]
     where = _where(settings)
+    rows: list[tuple[str, object]] = [
+        ("control", f"{address} and {layout.local_socket}"),
+        *((f"agent {name}", socket) for name, socket in sockets.items()),
+        ("logs", layout.logs),
+        *((f"operator {name}", layout.pki / f"{name}.pem") for name in operators),
+    ]
 
     def show(page: Page) -> None:
         if is_dev:
             page.mark(None, "DEVELOPMENT MODE: certificates of our own making")
-        page.fields(
-            [
-                ("control", f"{address} and {layout.local_socket}"),
-                *((f"agent {name}", socket) for name, socket in sockets.items()),
-                ("logs", layout.logs),
-                *((f"operator {name}", layout.pki / f"{name}.pem") for name in operators),
-            ]
-        )
+        page.fields(rows)
         page.line()
         page.line("Next, in another terminal:")
-        for line in where:
-            page.line(f"  {line}")
+        for text in where:
+            page.line(f"  {text}")
         page.line(f"  holdfast run --agent {agent} -- COMMAND …")
         page.line(f"  holdfast agents show {agent}")
         page.line(f'  holdfast contain agent {agent} --level kill --reason "drill"')
@@ -218,7 +211,7 @@ def _tell(settings: Settings, host: Host, *, is_dev: bool) -> None:
 
     emit("Host", data, show)
     if is_json():
-        click.get_text_stream("stdout").flush()
+        sys.stdout.flush()
 
 
 def _where(settings: Settings) -> list[str]:

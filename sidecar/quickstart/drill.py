@@ -143,6 +143,7 @@ async def run_holdfast(host: Host, *arguments: str) -> tuple[int, dict[str, Any]
             **os.environ,
             "HOLDFAST_STATE_DIR": str(host.layout.root),
             "HOLDFAST_RUNTIME_DIR": str(host.layout.runtime),
+            "HOLDFAST_LISTEN": host.listen,
         },
     )
     async with asyncio.timeout(_DEADLINE_S):

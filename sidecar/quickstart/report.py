@@ -83,16 +83,16 @@ def show_replay(console: Console, data: dict[str, Any]) -> None:
     """Show the table of decisions."""
     table = Table(title="AgentDojo v1.2.2: recorded tool calls, decided by each agent's gate")
     table.add_column("agent")
-    for name in ("benign allowed", "held", "denied", "attacks", "got through", "p50 µs", "p99 µs"):
+    for name in ("allowed", "held", "denied", "attacks", "through", "p50 µs", "p99 µs"):
         table.add_column(name, justify="right")
     for suite in data["suites"]:
         table.add_row(*(str(value) for value in _row(suite)))
     table.add_section()
     benign, injection, latency = data["benign"], data["injection"], data["latency_us"]
     table.add_row(
-        f"all {benign['calls']} calls",
+        "all",
         str(benign["allowed"]),
-        f"{benign['held']} ({100 * benign['held'] / max(benign['calls'], 1):.1f} %)",
+        str(benign["held"]),
         str(benign["denied"]),
         str(injection["tasks_with_calls"]),
         str(len(injection["fully_allowed"])),
@@ -102,8 +102,9 @@ def show_replay(console: Console, data: dict[str, Any]) -> None:
     )
     console.print(table)
     console.print(
-        "An attack got through if every call it needs was allowed; a held call waits for a human. "
-        f"Times: {latency['regime']}.",
+        f"Of {benign['calls']} calls that users' tasks need, "
+        f"{100 * benign['held'] / max(benign['calls'], 1):.1f} % wait for a human. An attack is "
+        f"through if every call it needs was allowed.\nTimes: {latency['regime']}.",
         style="dim",
     )
 

@@ -27,7 +27,7 @@ from sidecar.sdk.values import Decision, Result
 if TYPE_CHECKING:
     from sidecar.sdk.sync import SyncGuard
 
-__all__ = ["Call", "Forms", "KillScope", "KilledEvent", "refuse_generator"]
+__all__ = ["Call", "Forms", "KillScope", "KilledEvent", "is_coroutine_function", "refuse_generator"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -141,7 +141,7 @@ class Forms:
 
         def decorate(function: Callable[P, R]) -> Callable[P, R]:
             refuse_generator(function)
-            if not inspect.iscoroutinefunction(function):
+            if not is_coroutine_function(function):
                 return lazily_blocking(function)
 
             signature = Signature(function, permit_parameter=permit_parameter)
@@ -183,6 +183,13 @@ class Forms:
         Entering raises ``Suspended`` if the agent already is.
         """
         return KillScope(self)
+
+
+def is_coroutine_function(function: Callable[..., Any]) -> bool:
+    """Return whether calling *function* (a function, partial or object) makes a coroutine."""
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
+        getattr(function, "__call__", None)  # noqa: B004 - the method itself, not whether it is there
+    )
 
 
 def refuse_generator(function: Callable[..., Any]) -> None:

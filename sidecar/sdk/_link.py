@@ -78,6 +78,7 @@ class Link:
         self._session = settings.session
         self._is_ready = asyncio.Event()
         _fork.note_connected()
+        _fork.watch_over(self)
         self._channel = grpc.aio.insecure_channel(settings.address, options=CHANNEL_OPTIONS)
         # The generated stub is untyped.
         self._stub: Any = GuardServiceStub(self._channel)
@@ -183,6 +184,10 @@ class Link:
         self.outcomes.close()
         for task in self._tasks:
             task.cancel()
+
+    def bury(self) -> object:
+        """Stay as it is, for ever, in a forked child: even being freed would touch the parent's."""
+        return self
 
     async def _watch(self) -> None:
         """Follow the containment of the agent, for as long as the guard lives."""

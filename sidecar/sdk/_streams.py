@@ -105,7 +105,7 @@ class Stream(Generic[Sent, Received]):
             status = await self._connection()
             if not self._was_lost:
                 self._was_lost = True
-                log.warning("stream to the gate lost: %s %s", self._name, status)
+                log.warning("no stream to the gate: %s %s", self._name, status)
             await asyncio.sleep(self._backoff.next_pause_s())
 
     async def _connection(self) -> str:

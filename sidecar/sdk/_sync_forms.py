@@ -17,7 +17,7 @@ from datetime import timedelta
 from types import TracebackType
 from typing import Any, ParamSpec, TypeVar
 
-from sidecar.sdk._forms import refuse_generator
+from sidecar.sdk._forms import is_coroutine_function, refuse_generator
 from sidecar.sdk._permit import BoundCall, Permit, Signature
 from sidecar.sdk.values import Decision, Result
 
@@ -91,7 +91,7 @@ class SyncForms:
 
         def decorate(function: Callable[P, R]) -> Callable[P, R]:
             refuse_generator(function)
-            if inspect.iscoroutinefunction(function):
+            if is_coroutine_function(function):
                 raise TypeError("a coroutine function needs the asynchronous Guard")
             signature = Signature(function, permit_parameter=permit_parameter)
 
@@ -122,6 +122,13 @@ class SyncForms:
         with call as permit:
             bound.check_unchanged(permit)
             result: R = bound.invoke(function, permit)
+            if inspect.isawaitable(result) or inspect.isgenerator(result):
+                # Its work would be done later, outside of the permit.
+                permit.revoke()
+                close = getattr(result, "close", None)
+                if close is not None:
+                    close()
+                raise TypeError("the tool's function put its work off: it must do it when called")
             return result
 
 

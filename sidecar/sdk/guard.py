@@ -13,6 +13,7 @@ Laws:
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Mapping
 from datetime import timedelta
 from types import TracebackType
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     from sidecar.sdk.sync import SyncGuard
 
 __all__ = ["Guard"]
+
+log = logging.getLogger("sidecar.sdk")
 
 _LOG_TIMEOUT: Final = timedelta(seconds=2)
 _FLUSH_TIMEOUT: Final = timedelta(seconds=1)
@@ -278,14 +281,16 @@ class Guard(Forms):
         duration: timedelta | None = None,
         response_digest: str = "",
     ) -> None:
-        if self._link is not None:
-            self._link.report(
-                decision_id,
-                result,
-                detail=detail,
-                duration=duration,
-                response_digest=response_digest,
-            )
+        if self._link is None:
+            log.warning("an outcome was not reported: the guard is closed")
+            return
+        self._link.report(
+            decision_id,
+            result,
+            detail=detail,
+            duration=duration,
+            response_digest=response_digest,
+        )
 
     # -- containment --------------------------------------------------------------------------
 

@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Final
 
 from sidecar.layout import StateLayout
+from sidecar.safe_paths import ensure_private_directory
 from sidecar.supervisor.process import ManagedProcess, holdfast_command
 
 __all__ = ["Host"]
@@ -30,6 +31,7 @@ class Host:
         self._env = {
             "HOLDFAST_STATE_DIR": str(layout.root),
             "HOLDFAST_RUNTIME_DIR": str(layout.runtime),
+            "HOLDFAST_LISTEN": listen,
         }
         self.control = ManagedProcess(
             "control",
@@ -77,6 +79,12 @@ class Host:
 
     async def start(self) -> None:
         """Start everything at once and wait until all of it serves."""
+        for directory, mode in (
+            (self.layout.root, 0o711),
+            (self.layout.runtime, 0o711),
+            (self.layout.logs, 0o700),
+        ):
+            ensure_private_directory(directory, mode)
         await asyncio.gather(self.start_control(), *(self.start_gate(a) for a in self.agents))
 
     async def start_control(self) -> None:

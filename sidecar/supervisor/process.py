@@ -60,7 +60,6 @@ class ManagedProcess:
 
     async def start(self) -> None:
         """Start the child; its output goes to the log file."""
-        self.log_file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with self.log_file.open("ab") as output:
             self._process = await asyncio.create_subprocess_exec(
                 *self._command,

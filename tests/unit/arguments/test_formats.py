@@ -140,11 +140,17 @@ def test_unreached_formats_negative_control(base: Path, monkeypatch: pytest.Monk
     assert check_formats(rules, {"path": "/etc/passwd"}, [str(base)]) == FormatFindings()
 
 
-def test_endless_schemas_are_refused() -> None:
+@pytest.mark.parametrize("keyword", ["items", "properties", "anyOf", "x-unknown", "x-list"])
+def test_endless_schemas_are_refused(keyword: str) -> None:
     """A schema deeper than 64 levels is an error, not a RecursionError."""
     rules: dict[str, Any] = PATH
     for _ in range(5000):
-        rules = {"items": rules}
+        inner: Any = rules
+        if keyword in ("anyOf", "x-list"):
+            inner = [rules]
+        elif keyword == "properties":
+            inner = {"a": rules}
+        rules = {keyword: inner}
 
     with pytest.raises(DocumentError):
         FormatRules.of(rules)

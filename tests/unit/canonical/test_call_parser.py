@@ -142,6 +142,23 @@ def test_c12_memo_is_bounded_in_entries_and_bytes() -> None:
     assert parser.memo_size[1] == sum(call._cost(key) for key in parser._memo)
 
 
+def test_c12_an_entry_that_is_too_large_drives_no_other_out() -> None:
+    """What would never fit is not taken in, so it cannot empty the memo."""
+    parser = CallParser(memo_bytes=call._cost(("t", b"x" * 20)))
+    parser.parse(**GOOD)
+
+    parser.parse(**{**GOOD, "arguments": b'{"amount":5' + b" " * 100 + b"}"})
+
+    assert [key[1] for key in parser._memo] == [GOOD["arguments"]]
+
+
+def test_longest_parts_pass() -> None:
+    """8192 characters of URL and 4096 bytes of working directory are within the limits."""
+    parsed = CallParser().parse(**GOOD, url="u" * 8192, cwd="/" + "é" * 2047 + "x")
+
+    assert (len(parsed.url), len(parsed.cwd.encode())) == (8192, 4096)
+
+
 def test_c12_memo_may_be_off_or_smaller_than_one_entry() -> None:
     """A memo without room keeps nothing and changes nothing."""
     for parser in (CallParser(memo_entries=0), CallParser(memo_bytes=10)):

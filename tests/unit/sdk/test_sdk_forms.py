@@ -298,6 +298,41 @@ async def test_misuse_of_the_decorator_is_refused(guard: FakeGuard) -> None:
         guard.tool("t", permit_parameter="permit")(function)
 
 
+async def test_work_put_off_is_refused(guard: FakeGuard) -> None:
+    """A blocking function that returns an awaitable or a generator has not done its work yet."""
+
+    async def later() -> None:
+        pytest.fail("ran")
+
+    def lazily() -> Any:
+        pytest.fail("ran")
+        yield
+
+    for make in (later, lazily):
+
+        @guard.tool("t")
+        def blocking() -> Any:
+            return make()  # noqa: B023 - called within this turn
+
+        with pytest.raises(TypeError, match="put its work off"):
+            blocking()
+
+    assert results(guard) == [(Result.CANCELLED, "")] * 2
+
+
+async def test_objects_with_an_asynchronous_call(guard: FakeGuard) -> None:
+    """An object whose ``__call__`` is a coroutine function is guarded as one."""
+
+    class Tool:
+        async def __call__(self, a: int) -> int:
+            return a + 1
+
+    guarded = guard.tool("t")(Tool())
+
+    assert await guarded(1) == 2
+    assert guard.calls[0].arguments == {"a": 1}
+
+
 async def test_wrong_call_of_the_function_is_not_asked(guard: FakeGuard) -> None:
     """A call that the function would not take is a ``TypeError``, as without a guard."""
 

@@ -83,6 +83,15 @@ async def test_what_waits_travels_in_one_message(gate: Any) -> None:
     assert gate.streams == 1
 
 
+async def test_batching_negative_control(gate: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With one question to a message there are as many messages as calls."""
+    monkeypatch.setattr("sidecar.sdk._questions.MAX_BATCH", 1)
+    async with Guard(gate.address, deadline=LONG) as guard:
+        await asyncio.gather(*(guard.authorize("t", {}) for _ in range(64)))
+
+    assert gate.batches == [1] * 64
+
+
 async def test_e17_without_a_gate_every_call_is_denied_in_time(socket_path: Path) -> None:
     """No sidecar: each call is denied locally when its deadline has passed."""
     async with Guard(f"unix:{socket_path}", deadline=SHORT) as guard:
