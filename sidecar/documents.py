@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import difflib
 import errno
+import itertools
 import math
 import os
 import re
@@ -64,6 +65,7 @@ MAX_NODES: Final = 100_000
 MAX_PROBLEMS_IN_MESSAGE: Final = 10
 _MAX_PROBLEMS: Final = 200
 _MAX_INT_DIGITS: Final = 18
+_MAX_CANDIDATES: Final = 500
 
 # libyaml where PyYAML has it (twenty times faster); both speak the same events.
 _LOADER: type = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -555,7 +557,11 @@ def _one_of(what: str, names: Sequence[str]) -> str:
 
 def closest(word: str, candidates: Iterable[str]) -> str | None:
     """Return the candidate that *word* most probably stands for, or None."""
-    found = difflib.get_close_matches(word[:128], list(candidates), n=1, cutoff=0.6)
+    margin = max(2, len(word) // 2)
+    near = (known for known in candidates if abs(len(known) - len(word)) <= margin)
+    found = difflib.get_close_matches(
+        word[:128], list(itertools.islice(near, _MAX_CANDIDATES)), n=1, cutoff=0.6
+    )
     return found[0] if found else None
 
 

@@ -42,6 +42,7 @@ from pydantic.fields import FieldInfo
 from sidecar.documents import (
     Document,
     DocumentErrors,
+    closest,
     did_you_mean,
     load_document,
     short,
@@ -57,6 +58,7 @@ __all__ = [
     "TOLERATED_VARIABLES",
     "ConfigurationErrors",
     "Settings",
+    "config_in_use",
     "default_bundle",
     "flag_of",
     "form_of",
@@ -301,8 +303,8 @@ class Settings(BaseModel):
     )
     anchor_file: AbsolutePath | None = Field(
         default=None,
-        description="A second place for the log's checkpoints, on another disk or share: it shows "
-        "when the log was cut.",
+        description="A second place for logs' checkpoints, on another disk or share: it shows when "
+        "a log was cut. The name of the log is added to the file's.",
         examples=["/mnt/anchors/holdfast.jsonl"],
     )
 
@@ -390,6 +392,16 @@ class Settings(BaseModel):
             hint="name the gate with --gate-id",
         )
 
+    def anchor_of(self, log: str) -> Path | None:
+        """Return where the checkpoints of *log* are kept beside it; each log has its own file.
+
+        Args:
+            log: ``control``, or a gate's name.
+        """
+        if self.anchor_file is None:
+            return None
+        return self.anchor_file.with_stem(f"{self.anchor_file.stem}-{log}")
+
     def check_for_control(self, *, is_dev: bool) -> None:
         """Refuse settings with which control could not serve.
 
@@ -424,6 +436,14 @@ def flag_of(name: str) -> str:
 def variable_of(name: str) -> str:
     """Return the environment variable of the setting *name*."""
     return ENVIRONMENT_PREFIX + name.upper()
+
+
+def config_in_use(
+    *, environ: Mapping[str, str] | None = None, config: Path | None = None
+) -> Path | None:
+    """Return the settings file that ``load`` would read, or None if there is none."""
+    path, is_named = _config_path(os.environ if environ is None else environ, config, [])
+    return path if path is not None and (is_named or path.exists()) else None
 
 
 def pass_on(flags: Mapping[str, Any], config: Path | None) -> None:
@@ -541,7 +561,7 @@ def _take_environment(environ: Mapping[str, str], found: _Found) -> None:
                 ConfigurationError(
                     "is not a setting of Holdfast",
                     key=f"environment variable {_shown_variable(variable)}",
-                    hint=_unknown_hint(variable, [*known, *TOLERATED_VARIABLES]),
+                    hint=_unknown_hint(variable, known, prefix=ENVIRONMENT_PREFIX),
                 )
             )
         elif not value and name != "metrics_listen":
@@ -632,12 +652,14 @@ def _bound(info: FieldInfo, name: str) -> float | None:
     return next((value for value in values if value is not None), None)
 
 
-def _unknown_hint(word: str, known: Iterable[str]) -> str:
-    names = list(known)
+def _unknown_hint(word: str, known: Iterable[str], *, prefix: str = "") -> str:
+    """Return what to do about a *word* that is not *known*; *prefix* is common to all."""
     if _WEAKENING.search(word):
         return _NO_SUCH_KNOB
-    suggestion = did_you_mean(word, names)
-    return suggestion or "unset it, or see `holdfast config show` for what there is"
+    meant = closest(word.removeprefix(prefix), [name.removeprefix(prefix) for name in known])
+    if meant is not None:
+        return f'did you mean "{prefix}{meant}"?'
+    return "remove it; `holdfast config reference` lists what there is"
 
 
 def _shown_variable(variable: str) -> str:

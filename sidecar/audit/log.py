@@ -6,8 +6,9 @@ Laws:
 1. ``append`` gives an entry its number and returns at once; the entry counts only when its ticket
    is durable. Numbers have no gaps.
 2. Natural group commit: the committer thread takes whatever waits as soon as the last
-   ``fdatasync`` came back, writes it as one frame, and then wakes the waiters once. There is no
-   timer, so a lone caller waits for one sync and a crowd shares it.
+   ``fdatasync`` came back, writes it as one frame, and then wakes the waiters once. Who waits for an
+   entry waits for no timer: a lone caller waits for one sync and a crowd shares it. Entries that
+   nobody waits for may gather for ``linger_s``, so that they cost the event loop no wake-ups.
 3. The integrator thread makes tiles and checkpoints from what is durable: one at least every
    ``checkpoint_interval_s`` while there are new entries, and one whenever somebody asks. It is
    another thread so that a dozen syncs for a checkpoint do not hold up the commits.
@@ -74,6 +75,7 @@ class AuditLog:
         self._lock = threading.Lock()
         self._failure: str | None = None
         self._is_closing = False
+        self._is_hurried = False
         self._next_seq = self._durable_size = opened.recovery.size
         self._durable = self._new_waiters(lambda: self._durable_size)
         self._signed = self._new_waiters(lambda: self.signed_size)
@@ -256,6 +258,7 @@ class AuditLog:
         """
         if ticket.seq >= self._durable_size:
             wanted = self._claim(ticket)
+            self._hurry()
             future = self._durable.enlist(wanted, timeout_s=self._timeout(timeout_s))
             if future is not None:
                 await future
@@ -268,6 +271,7 @@ class AuditLog:
                 and ``durable``.
         """
         ticket = self.append(fields)
+        self._hurry()
         self._durable.block(ticket.seq + 1, timeout_s=self._timeout(timeout_s))
         return ticket
 
@@ -353,6 +357,10 @@ class AuditLog:
                         self._closed_segments.append((closed, self._durable_size))
                     self._durable_size += len(entries)
                     self._durable_batches.append(entries)
+                    if self._unsigned_since_ns is None:
+                        self._unsigned_since_ns = self._clock.boot_ns()
+                    if self._unsigned_since_ns is None:
+                        self._unsigned_since_ns = self._clock.boot_ns()
                     self._has_work.notify()
                     self._durable.wake()
         with self._lock:
@@ -366,10 +374,23 @@ class AuditLog:
                 self._is_committer_idle = True
                 self._has_pending.wait()
             self._is_committer_idle = False
+            if not self._is_hurried:
+                self._has_pending.wait_for(self._must_commit_now, self._limits.linger_s)
+            self._is_hurried = False
             if self._failure is not None:
                 return []
             batch, self._pending = self._pending, []
             return batch
+
+    def _must_commit_now(self) -> bool:
+        return self._is_hurried or self._is_closing or self._failure is not None
+
+    def _hurry(self) -> None:
+        """Let the committer take what waits at once: somebody waits for it."""
+        with self._lock:
+            if not self._is_hurried:
+                self._is_hurried = True
+                self._has_pending.notify()
 
     # -- the integrator thread -----------------------------------------------------------------
 
@@ -397,7 +418,16 @@ class AuditLog:
             if due_s == 0 or self._requested_size > self.signed_size:
                 break
             self._has_work.wait(due_s)
+        if self._durable_batches:
+            self._has_work.wait_for(self._must_integrate_now, self._limits.integrate_every_s)
         return False
+
+    def _must_integrate_now(self) -> bool:
+        return (
+            self._requested_size > self.signed_size
+            or self._is_committer_done
+            or self._failure is not None
+        )
 
     def _seconds_until_due(self) -> float | None:
         """Return how long the next regular checkpoint may wait; None if nothing is unsigned."""
@@ -407,8 +437,6 @@ class AuditLog:
         return max(0.0, self._limits.checkpoint_interval_s - waited_s)
 
     def _integrate(self, entries: list[bytes]) -> None:
-        if self._unsigned_since_ns is None:
-            self._unsigned_since_ns = self._clock.boot_ns()
         for start in range(0, len(entries), _CHUNK):
             if start:  # hashing holds the interpreter: let the event loop have its turn
                 time.sleep(_BREATH_S)
@@ -419,11 +447,13 @@ class AuditLog:
     def _checkpoint_if_wanted(self, *, is_last: bool) -> None:
         with self._lock:
             is_requested = is_last or self._requested_size > self.signed_size
-        if self._integrator.size == self.signed_size:
-            return
-        if is_requested or self._seconds_until_due() == 0:
+            if not is_requested and self._seconds_until_due() != 0:
+                return
+            # What was committed since this turn began waits for the next checkpoint.
+            is_more_waiting = bool(self._durable_batches)
+            self._unsigned_since_ns = self._clock.boot_ns() if is_more_waiting else None
+        if self._integrator.size > self.signed_size:
             self._integrator.checkpoint(is_requested=is_requested)
-            self._unsigned_since_ns = None
             with self._lock:
                 self._signed.wake()
 

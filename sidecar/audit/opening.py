@@ -45,6 +45,10 @@ class LogLimits:
     """Longest time that a durable entry waits for a checkpoint."""
     durable_timeout_s: float = 5.0
     """How long ``durable`` waits before it says ``NotDurableError``."""
+    linger_s: float = 0.003
+    """How long entries that nobody waits for may gather before they are committed."""
+    integrate_every_s: float = 0.05
+    """How long durable entries may gather before they go into the tree, unless somebody asks."""
     max_queue_bytes: int = 64 * 1024 * 1024
     """Entries in memory (not yet in the tree) beyond which ``append`` refuses."""
     max_segment_bytes: int = 16 * 1024 * 1024

@@ -316,8 +316,9 @@ class _Verifier:
                     note.size,
                 )
             self._check_root("a checkpoint held elsewhere", other)
-        for (level, number), forms in self._files.items():  # what the walk did not come by
-            self._add(f"unexpected file {next(iter(forms.values()))}", number << 8 * _rank(level))
+        if self._tree.size == total:
+            for forms in self._files.values():  # what the walk did not come by
+                self._add(f"unexpected file {next(iter(forms.values()))}")
 
     def _check_root(self, whose: str, expected: _Note) -> None:
         root = self._roots.get(expected.size)
@@ -385,8 +386,7 @@ class _Verifier:
         forms = self._files.pop((level, number), {})
         needed = min(_WIDTH, max(0, (size >> 8 * _rank(level)) - number * _WIDTH))
         if needed and needed not in forms and _WIDTH not in forms:
-            missing = f"tile/{level} number {number} is missing"
-            raise _BadError(missing, (number * _WIDTH) << 8 * _rank(level))
+            self._add(f"tile/{level} number {number} is missing at width {needed}")
         return forms, needed
 
     # -- entries and tiles (3 to 6, 11) --------------------------------------------------------
@@ -396,15 +396,21 @@ class _Verifier:
         for number in range((total + _WIDTH - 1) // _WIDTH):
             first = number * _WIDTH
             forms, needed = self._forms("entries", number, size)
-            entries = self._bundle(forms, first, needed)
-            start = max(0, first + needed - size)
-            entries += self._tail[start : start + _WIDTH - needed]
+            entries = self._bundle(forms, needed)
+            is_whole = len(entries) == needed
+            if is_whole:
+                start = max(0, first + needed - size)
+                entries += self._tail[start : start + _WIDTH - needed]
             for index, entry in enumerate(entries, first):
                 try:
                     _check_entry(entry, index, key, is_signed=index < size)
                 except _BadError as exc:
                     self._add(str(exc), exc.index)
                 self._grow(rows, 0, self._take(entry, index, size), size)
+            if not is_whole:
+                raise _BadError(
+                    f"the bundle of entries from {first} on is damaged", self._tree.size
+                )
             self._compare(forms, _pack(entries), _offsets(entries), first, 0)
         for level, row in enumerate(rows):
             if row:
@@ -421,14 +427,12 @@ class _Verifier:
             self._add("the bundle and wal disagree on an entry", index)
         return leaf
 
-    def _bundle(self, forms: Mapping[int, str], first: int, needed: int) -> list[bytes]:
-        if not needed:
+    def _bundle(self, forms: Mapping[int, str], needed: int) -> list[bytes]:
+        """Return the *needed* entries of a bundle, fewer if it is damaged."""
+        if not needed or not forms:
             return []
-        name = forms.get(needed) or forms[_WIDTH]
-        data = self._read(name, _WIDTH * (_MAX_ENTRY + 2))
-        entries, rest = _unpack(data)
-        if len(entries) < needed or rest:
-            raise _BadError(f"{name} is cut or damaged", first + len(entries))
+        name = forms.get(needed) or forms[max(forms)]
+        entries, _ = _unpack(self._read(name, _WIDTH * (_MAX_ENTRY + 2)))
         return entries[:needed]
 
     def _grow(self, rows: list[list[bytes]], level: int, node: bytes, size: int) -> None:

@@ -3,12 +3,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Final
+
 from sidecar.destination.urls import parse_url
 from sidecar.model import Destination, ReasonCode, ToolCall
 from sidecar.policy.tools import DestinationSpec
 from sidecar.shape import ShapeError
 
 __all__ = ["destination_of"]
+
+_HTTPS_PORT: Final = 443
 
 
 def destination_of(call: ToolCall, spec: DestinationSpec) -> Destination:
@@ -34,4 +39,7 @@ def _read(text: str, spec: DestinationSpec) -> Destination:
         if any(character in text for character in "/?#@:") and not text.startswith("["):
             raise ShapeError("the destination is not a host alone", code=ReasonCode.URL)
         return parse_url(f"https://{text}/")
-    return parse_url(text, allow_bare=spec.kind == "bare")
+    found = parse_url(text, allow_bare=spec.kind == "bare")
+    if found.scheme:
+        return found
+    return replace(found, scheme="https", port=found.port or _HTTPS_PORT)

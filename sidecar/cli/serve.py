@@ -13,6 +13,7 @@ from sidecar.cli.command import command, setting
 from sidecar.cli.endpoint import publish_address
 from sidecar.cli.exits import Exit
 from sidecar.cli.output import talk
+from sidecar.cli.tuning import event_loop_factory, tune_this_process
 from sidecar.documents import short
 from sidecar.errors import ConfigurationError, UntrustedInputError
 from sidecar.identifiers import check_agent_id
@@ -78,9 +79,11 @@ def gate(agents: tuple[str, ...], config: Path | None, **flags: Any) -> Exit:
     check_agents(agents)
     log = _start_logging(settings, f"gate {settings.gate_name(agents)}")
     log.info("gate starts", settings_digest=settings.digest(), agents=list(agents))
+    tune_this_process()
     from sidecar.compose.gate import run_gate
 
-    asyncio.run(run_gate(settings, agents=agents))
+    with asyncio.Runner(loop_factory=event_loop_factory()) as runner:
+        runner.run(run_gate(settings, agents=agents))
     return Exit.OK
 
 

@@ -93,6 +93,9 @@ class _Gate:
         layout, clock, ids = settings.layout, SystemClock(), RandomIds()
         gate_id = settings.gate_id or "-".join(agents)
         home = layout.gate(gate_id)
+        for shared in (layout.root, layout.runtime):
+            if not shared.exists():  # as control makes them: either may start first
+                ensure_private_directory(shared, 0o711)
         ensure_private_directory(home, 0o700)
         ensure_private_directory(layout.agents, 0o711)
         audit = gate.audit = AuditLog.open(
@@ -269,6 +272,9 @@ async def _open_latch(settings: Settings) -> LatchReader:
         try:
             return LatchReader(settings.layout.latch, owners=(owner,))
         except EnvironmentFailure as exc:
-            if exc.reason is not ErrorReason.LATCH_UNAVAILABLE or loop.time() >= deadline:
+            is_missing = (
+                exc.reason is ErrorReason.LATCH_UNAVAILABLE or not settings.layout.latch.exists()
+            )
+            if not is_missing or loop.time() >= deadline:
                 raise
         await asyncio.sleep(0.05)

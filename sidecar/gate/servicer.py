@@ -26,7 +26,8 @@ from sidecar.model import AgentId, Reason, ReasonCode
 __all__ = ["SERVICE", "GuardServicer"]
 
 SERVICE: Final = "sidecar.api.v1.GuardService"
-_MAX_UNSENT: Final = 4 * MAX_BATCH
+_MAX_TASKS: Final = 64
+"""Batches of one stream that wait for the disk or for DNS; beyond, nothing more is read."""
 _IDENTITY_CLAIMS: Final = ("x-agent-id", "x-forwarded-", "x-holdfast-")
 
 log = structlog.get_logger("holdfast.gate")
@@ -115,21 +116,17 @@ class GuardServicer:
     async def authorize_stream(self, _requests: AsyncIterator[Received], context: Context) -> None:
         """Decide whatever comes, and answer whatever is ready, until the caller hangs up."""
         self._note_claims(context)
-        outbox: Outbox[tuple[int, Draft]] = Outbox(
-            context,
-            lambda items: guard_pb2.AuthorizeStreamResponse(items=items),
-            max_unsent=_MAX_UNSENT,
-        )
+        outbox = Outbox(context, lambda items: guard_pb2.AuthorizeStreamResponse(items=items))
         async with outbox:
             while True:
                 received = await context.read()
                 if received is grpc.aio.EOF:
                     break
-                await outbox.has_room()
+                await outbox.has_room(_MAX_TASKS)
                 await self._decide_batch(received, outbox, context)
 
     async def _decide_batch(
-        self, received: Received, outbox: Outbox[Any], context: Context
+        self, received: Received, outbox: Outbox, context: Context
     ) -> None:
         batch = received.message
         if batch is None:
@@ -153,8 +150,9 @@ class GuardServicer:
                 outbox.put(item_type(id=item.id, decision=decision_message(decision)))
         if waiting:
             outbox.start(self._settle_batch(waiting, outbox))
+        await outbox.flush()
 
-    async def _settle_batch(self, waiting: list[tuple[int, Draft]], outbox: Outbox[Any]) -> None:
+    async def _settle_batch(self, waiting: list[tuple[int, Draft]], outbox: Outbox) -> None:
         """Wait once for everything in *waiting* that only needs its record to be durable."""
         item_type = guard_pb2.AuthorizeStreamResponse.Item
         plain = [(id_, draft) for id_, draft in waiting if draft.unresolved is None]
@@ -167,12 +165,14 @@ class GuardServicer:
         for id_, draft in plain:
             decision = self._pipeline.finish(draft) or await self._pipeline.settle(draft)
             outbox.put(item_type(id=id_, decision=decision_message(decision)))
+        await outbox.flush()
 
-    async def _settle_one(self, id_: int, draft: Draft, outbox: Outbox[Any]) -> None:
+    async def _settle_one(self, id_: int, draft: Draft, outbox: Outbox) -> None:
         decision = await self._pipeline.settle(draft)
         outbox.put(
             guard_pb2.AuthorizeStreamResponse.Item(id=id_, decision=decision_message(decision))
         )
+        await outbox.flush()
 
     # -- Log ----------------------------------------------------------------------------------
 
@@ -194,9 +194,7 @@ class GuardServicer:
 
     async def log_stream(self, _requests: AsyncIterator[Received], context: Context) -> None:
         """Record whatever comes, confirm whatever is durable."""
-        outbox: Outbox[Any] = Outbox(
-            context, lambda items: guard_pb2.LogStreamResponse(items=items), max_unsent=_MAX_UNSENT
-        )
+        outbox = Outbox(context, lambda items: guard_pb2.LogStreamResponse(items=items))
         async with outbox:
             while True:
                 received = await context.read()
@@ -206,13 +204,14 @@ class GuardServicer:
                 if batch is None or len(batch.items) > MAX_BATCH:
                     text = received.problem.text if received.problem else _BATCH_TOO_LARGE
                     await context.abort(grpc.StatusCode.INVALID_ARGUMENT, text)
-                await outbox.has_room()
+                await outbox.has_room(_MAX_TASKS)
                 outbox.start(self._log_batch(batch, outbox))
 
-    async def _log_batch(self, batch: guard_pb2.LogStreamRequest, outbox: Outbox[Any]) -> None:
+    async def _log_batch(self, batch: guard_pb2.LogStreamRequest, outbox: Outbox) -> None:
         results = await self._outcomes.report(self._agent, [item.outcome for item in batch.items])
         for item, result in zip(batch.items, results, strict=True):
             outbox.put(result.as_item(item.id))
+        await outbox.flush()
 
     # -- watching and waiting -----------------------------------------------------------------
 

@@ -57,7 +57,10 @@ T = TypeVar("T")
 
 MAX_FILES: Final = 1_000
 MAX_POLICIES: Final = 5_000
+MAX_PAIRS: Final = 250_000
 MAX_BUNDLE_BYTES: Final = 16 << 20
+
+_MAX_PROBLEMS: Final = 500  # beyond that, looking for more only costs time
 
 _REQUIRED: Final = ("tools.yaml", "agents.yaml", "operators.yaml")
 _OPTIONAL: Final = ("limits.yaml", "issuers.yaml")
@@ -232,6 +235,7 @@ class _Loader:
         for path in sorted(path for path in self._files if _TEST_FILE.fullmatch(path)):
             cases += self._parse(path, parse_cases) or ()
         self._check_cases(cases, policies)
+        self._check_work(policies, tools)
         if self._problems:  # types are only worth checking once everything else holds
             raise _refusal(self._problems)
         try:
@@ -308,6 +312,8 @@ class _Loader:
         policies: dict[str, PolicySpec] = {}
         count = 0
         for path in sorted(path for path in self._files if _POLICY_FILE.fullmatch(path)):
+            if len(self._problems) > _MAX_PROBLEMS:
+                break
             try:
                 statements = parse_statements(self._files[path], path=path, problems=self._problems)
             except DocumentErrors as exc:
@@ -320,6 +326,8 @@ class _Loader:
                 )
                 break
             for statement in statements:
+                if len(self._problems) > _MAX_PROBLEMS:
+                    break
                 policy = policy_of(statement, self._problems)
                 if policy is None:
                     continue
@@ -349,6 +357,21 @@ class _Loader:
                         hint=did_you_mean(name, known[kind]),
                     )
                 )
+
+    def _check_work(self, policies: tuple[PolicySpec, ...], tools: Mapping[str, ToolSpec]) -> None:
+        """Refuse what would take minutes to validate: each policy is checked for each tool."""
+        pairs = sum(
+            len(tools) if policy.scope.tools is None else len(policy.scope.tools)
+            for policy in policies
+        )
+        if pairs > MAX_PAIRS:
+            self._problems.append(
+                DocumentError(
+                    f"{pairs} pairs of policy and tool are more than {MAX_PAIRS}",
+                    path="policies",
+                    hint="name tools in the heads of policies",
+                )
+            )
 
     def _check_issuers(
         self, tools: Mapping[str, ToolSpec], issuers: tuple[str, ...] | None

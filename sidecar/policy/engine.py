@@ -28,7 +28,7 @@ from sidecar.policy.bundle import Bundle
 from sidecar.policy.convert import ConversionError
 from sidecar.policy.policies import HoldObligation, PolicySpec, strictest
 from sidecar.policy.schema import entities_json
-from sidecar.policy.slices import PolicyGroup, Slice
+from sidecar.policy.slices import PolicyGroup, Slice, build_slices
 
 __all__ = ["PolicyEngine", "PolicyVerdict"]
 
@@ -62,9 +62,7 @@ class PolicyEngine:
 
     def __init__(self, bundle: Bundle) -> None:
         self._bundle = bundle
-        self._slices: Mapping[str, Slice] = MappingProxyType(
-            {name: Slice(tool, bundle.policies) for name, tool in bundle.tools.items()}
-        )
+        self._slices: Mapping[str, Slice] = build_slices(bundle.tools, bundle.policies)
         self._agents: Mapping[str, dict[str, str]] = MappingProxyType(
             {name: {"type": "Agent", "id": name} for name in bundle.agents}
         )

@@ -20,6 +20,7 @@ from sidecar.policy.convert import ConversionError
 from sidecar.policy.engine import PolicyEngine, PolicyVerdict
 from sidecar.policy.judge import DestinationParser, judge, plain_destination
 from sidecar.policy.policies import PolicySpec
+from sidecar.policy.projection import projection_of
 from sidecar.policy.slices import ContextPlan, Slice
 
 __all__ = ["Explanation", "PolicyOutcome", "explain"]
@@ -113,7 +114,7 @@ def _outcome(
     if not fits:
         return PolicyOutcome(policy=policy, outcome="head does not fit")
     try:
-        request["context"] = ContextPlan(found.tool, [policy]).context(
+        request["context"] = ContextPlan(found.tool, projection_of([policy.tree])).context(
             session=session, arguments=arguments, destination=destination
         )
     except ConversionError as exc:

@@ -119,9 +119,13 @@ def _shadowed(bundle: Bundle) -> Iterator[Problem]:
         if policy.effect == "forbid" and not policy.is_shadow and is_unconditional(policy.tree)
         and _always_true(policy)
     ]  # fmt: skip
-    for policy in bundle.policies:
+    reach = {policy.id: _reach(policy, bundle) for policy in bundle.policies} if walls else {}
+    for policy in bundle.policies if walls else ():
         if policy.effect == "permit" and not policy.is_shadow:
-            wall = next((wall for wall in walls if _covers(wall, policy, bundle)), None)
+            tools, agents = reach[policy.id]
+            wall = next(
+                (w for w in walls if tools <= reach[w.id][0] and agents <= reach[w.id][1]), None
+            )
             if wall is not None:
                 yield _at(
                     policy,
@@ -139,22 +143,16 @@ def _always_true(policy: PolicySpec) -> bool:
     )
 
 
-def _covers(wall: PolicySpec, policy: PolicySpec, bundle: Bundle) -> bool:
-    tools = frozenset(bundle.tools)
-    wall_tools = tools if wall.scope.tools is None else wall.scope.tools
-    if not (tools if policy.scope.tools is None else policy.scope.tools) <= wall_tools:
-        return False
-    return _agents_of(policy, bundle) <= _agents_of(wall, bundle)
-
-
-def _agents_of(policy: PolicySpec, bundle: Bundle) -> frozenset[str]:
+def _reach(policy: PolicySpec, bundle: Bundle) -> tuple[frozenset[str], frozenset[str]]:
+    """Return the tools and the agents that the head of *policy* lets through."""
     scope = policy.scope
-    return frozenset(
+    agents = frozenset(
         name
         for name, agent in bundle.agents.items()
         if (scope.agent is None or scope.agent == name)
         and (scope.group is None or scope.group in agent.groups)
     )
+    return (frozenset(bundle.tools) if scope.tools is None else scope.tools), agents
 
 
 def _tools(bundle: Bundle) -> Iterator[Problem]:

@@ -190,8 +190,6 @@ def validate_policies(
 
 
 def _hint(message: str, policy: PolicySpec, tools: Mapping[str, ToolSpec]) -> str:
-    if found := re.search(r'unrecognized action `Action::"([^"]+)"`', message):
-        return did_you_mean(found[1], tools)
     if found := re.search(r"access to optional attribute `([^`]+)`", message):
         return f"ask first: `… has {found[1].rpartition('.')[2]} && …`"
     found = re.search(r'attribute `args\.([^`]+)` in context for Action::"([^"]+)"', message)

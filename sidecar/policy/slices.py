@@ -9,15 +9,16 @@ Laws:
 1. A policy is left out of a slice only if its head cannot match that tool.
 2. Shadow policies are never in the sets that decide.
 3. Equal keys mean equal verdicts, for any arguments whatsoever.
-4. The context never depends on the projection that makes the key: it holds each argument whose
-   name occurs in a policy, so a wrong projection could only make the cache wrong, and the property
-   tests would see it.
+4. The context is cut by names, not by the paths that make the key: it holds each argument whose
+   name occurs in a policy. So a path that the projection forgot makes the cache wrong, never a
+   fresh decision, and comparing the two shows it.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, Final
 
 import cedarpy
@@ -29,7 +30,7 @@ from sidecar.policy.projection import Projection, Read, merge, projection_of
 from sidecar.policy.tools import ToolSpec
 from sidecar.policy.types import RecordType, type_at
 
-__all__ = ["ContextPlan", "PolicyGroup", "Slice"]
+__all__ = ["ContextPlan", "PolicyGroup", "Slice", "build_slices"]
 
 Getter = Callable[[Any], Any]
 Parts = tuple[tuple[str, Converter], ...]
@@ -57,13 +58,61 @@ class PolicyGroup:
         return tuple(self.policies[position] for position in positions)
 
 
+class _Shared:
+    """Parses each group of policies once: many tools have the same policies."""
+
+    def __init__(self) -> None:
+        self._groups: dict[tuple[str, ...], PolicyGroup] = {}
+        self._whole: dict[tuple[str, ...], Projection] = {}
+        self._single: dict[str, Projection] = {}
+
+    def group(self, policies: Sequence[PolicySpec]) -> PolicyGroup:
+        ids = tuple(policy.id for policy in policies)
+        if ids not in self._groups:
+            self._groups[ids] = PolicyGroup(policies)
+        return self._groups[ids]
+
+    def projection(self, policies: Sequence[PolicySpec]) -> Projection:
+        ids = tuple(policy.id for policy in policies)
+        if ids not in self._whole:
+            self._whole[ids] = merge(self._of(policy) for policy in policies)
+        return self._whole[ids]
+
+    def _of(self, policy: PolicySpec) -> Projection:
+        if policy.id not in self._single:
+            self._single[policy.id] = projection_of([policy.tree])
+        return self._single[policy.id]
+
+
+def build_slices(
+    tools: Mapping[str, ToolSpec], policies: Sequence[PolicySpec]
+) -> Mapping[str, Slice]:
+    """Return the slice of every tool."""
+    shared = _Shared()
+    unscoped = [policy for policy in policies if policy.scope.tools is None]
+    scoped: dict[str, list[PolicySpec]] = {name: [] for name in tools}
+    for policy in policies:
+        for name in policy.scope.tools or ():
+            scoped[name].append(policy)
+    position = {policy.id: number for number, policy in enumerate(policies)}
+    return MappingProxyType(
+        {
+            name: Slice(
+                tool,
+                sorted([*unscoped, *scoped[name]], key=lambda policy: position[policy.id]),
+                shared,
+            )
+            for name, tool in tools.items()
+        }
+    )
+
+
 class ContextPlan:
     """Which parts of a request some policies may see, and how each becomes a Cedar value."""
 
     __slots__ = ("has_destination", "has_session", "parts", "projection", "reads_anything")
 
-    def __init__(self, tool: ToolSpec, policies: Sequence[PolicySpec]) -> None:
-        projection = projection_of(policy.tree for policy in policies)
+    def __init__(self, tool: ToolSpec, projection: Projection) -> None:
         is_whole = projection.is_read(("args",))
         is_all = projection.is_read(())
         self.projection = projection
@@ -138,21 +187,20 @@ class Slice:
         "tool",
     )
 
-    def __init__(self, tool: ToolSpec, policies: Sequence[PolicySpec]) -> None:
-        applicable = [policy for policy in policies if policy.scope.names(tool.name)]
+    def __init__(self, tool: ToolSpec, applicable: Sequence[PolicySpec], shared: _Shared) -> None:
         deciding = [policy for policy in applicable if not policy.is_shadow]
         shadows = [policy for policy in applicable if policy.is_shadow]
         self.tool = tool
-        self.deciding = PolicyGroup(deciding)
+        self.deciding = shared.group(deciding)
         self.permits = tuple(policy for policy in deciding if policy.effect == "permit")
         # Apart, because a matching forbid would hide which permits match.
         self.shadows = tuple(
-            PolicyGroup(group)
+            shared.group(group)
             for effect in ("permit", "forbid")
             if (group := [policy for policy in shadows if policy.effect == effect])
         )
-        self.plan = ContextPlan(tool, deciding)
-        self.shadow_plan = ContextPlan(tool, shadows)
+        self.plan = ContextPlan(tool, shared.projection(deciding))
+        self.shadow_plan = ContextPlan(tool, shared.projection(shadows))
         self.projection = merge((self.plan.projection, self.shadow_plan.projection))
         self._getters = _plan_getters(self.projection, tool.visible)
         self._rest = self.plan.partly_read()

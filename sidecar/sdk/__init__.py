@@ -39,7 +39,11 @@ boundary is what the process can't reach without the gate: keep credentials and 
 behind the gate or a proxy that asks it, run the agent under its own user, and use this package to
 make the runtime behave well in front of that boundary.
 
-Needs grpcio and protobuf, and imports them at first use only.
+Needs grpcio and protobuf, and imports them at first use only. A process that forks (``os.fork``,
+``multiprocessing`` with its fork method, pre-fork servers) must connect in the children, not before:
+a guard that was made before the fork and used only after it works in each child by itself. If it
+must fork after it connected, start it with ``GRPC_ENABLE_FORK_SUPPORT=0``: gRPC's own fork handlers
+can crash the child otherwise.
 """
 
 from sidecar.sdk._forms import Call, KilledEvent, KillScope

@@ -44,6 +44,7 @@ class ForgetfulDisk:
         self.sync_error: OSError | None = None
         self.write_error: OSError | None = None
         self.during_sync: Callable[[], None] | None = None
+        self.syncs_before_hook = 0
         self._is_forgetting_syncs = is_forgetting_syncs
         self._paths: dict[int, Path] = {}
         self._versions: dict[str, dict[int, list[bytes]]] = {}
@@ -69,8 +70,10 @@ class ForgetfulDisk:
         versions = self._versions.setdefault(self._path(descriptor).name, {})
         at_start = {sector: len(known) - 1 for sector, known in versions.items()}
         if self.during_sync is not None:
-            hook, self.during_sync = self.during_sync, None
-            hook()
+            self.syncs_before_hook -= 1
+            if self.syncs_before_hook < 0:
+                hook, self.during_sync = self.during_sync, None
+                hook()
         if self._is_forgetting_syncs:
             return
         for sector, first in at_start.items():

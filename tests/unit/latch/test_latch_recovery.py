@@ -166,9 +166,7 @@ def test_rotten_journal_is_a_loss_even_with_an_older_slot() -> None:
     journal = bytearray(journal_with(more))
     journal[60] ^= 1
 
-    found = recover(
-        pages_of(slot_over(more, 10, Phase.PREPARED), ACKED[1]), bytes(journal)
-    )
+    found = recover(pages_of(slot_over(more, 10, Phase.PREPARED), ACKED[1]), bytes(journal))
 
     assert isinstance(found, Loss)
 

@@ -191,6 +191,9 @@ def test_k04_sizes_are_limited(files: Any, monkeypatch: pytest.MonkeyPatch) -> N
         f'@id("p{i}") permit(principal, action == Action::"ping", resource);' for i in range(4)
     )
     assert "more than 3 policies" in messages(files(four))
+    monkeypatch.setattr(bundle_module, "MAX_PAIRS", 3)
+    everywhere = '@id("a") forbid(principal, action, resource);'
+    assert "4 pairs of policy and tool are more than 3" in messages(files(everywhere))
 
 
 def test_k02_every_problem_of_every_file_is_named_at_once(files: Any) -> None:
@@ -233,6 +236,25 @@ def test_required_files_are_required(name: str, files: Any) -> None:
     del contents[name]
 
     assert messages(contents) == f"{name}: is missing from the bundle (create it)"
+
+
+def test_an_invisible_character_is_one_problem_among_others(files: Any) -> None:
+    """A policy file that is no plain text does not hide what is wrong elsewhere."""
+    contents = files("// \u202e", agents_yaml="version: 1\nagents: {}\nextra: 1\n")
+
+    assert [problem.path for problem in refusal(contents).all] == [
+        "agents.yaml", "policies/main.cedar",
+    ]  # fmt: skip
+
+
+def test_a_flood_of_bad_policies_ends_in_bounded_time(files: Any) -> None:
+    """Beyond some hundred problems, looking for more only costs time."""
+    flood = "".join(
+        f'@id("p{i}") permit(principal == Agent::"bankng{i}", action, resource);'
+        for i in range(5000)
+    )
+
+    assert 500 <= len(refusal(files(flood)).all) <= 510
 
 
 def test_a_broken_file_does_not_drown_the_others_in_echoes(files: Any) -> None:

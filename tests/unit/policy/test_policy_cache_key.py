@@ -334,11 +334,6 @@ _NEIGHBOURS = [
 ]
 
 
-def test_neighbouring_calls_have_keys_of_their_own(engine: Any) -> None:
-    """The calls of the next test, with the right projection: no violation."""
-    assert not violations(engine(READS_ALL), _NEIGHBOURS)
-
-
 @pytest.mark.parametrize(
     "dropped", ["args.recipient", "session", "args.memo", "args.place.zip", "args.amount"]
 )
@@ -350,31 +345,12 @@ def test_a_projection_that_forgets_one_attribute_negative_control(
     def forgetful(projections: Iterable[Projection]) -> Projection:
         whole = merge(projections)
         kept = tuple(read for read in whole.reads if ".".join(read.path) != dropped)
-        assert len(kept) == len(whole.reads) - 1
         return Projection(kept, whole.names)
 
+    assert not violations(engine(READS_ALL), _NEIGHBOURS)
     monkeypatch.setattr(slices, "merge", forgetful)
 
-    assert violations(engine(READS_ALL, tools_yaml=ONE_TOOL), _NEIGHBOURS)
-
-
-ONE_TOOL = """\
-version: 1
-tools:
-  send_money:
-    class: write
-    arguments:
-      type: object
-      properties:
-        recipient: {type: string}
-        amount: {type: number}
-        memo: {type: [string, "null"]}
-        place:
-          type: object
-          properties: {city: {type: string}, zip: {type: integer}}
-          required: [city]
-      required: [recipient, amount]
-"""
+    assert violations(engine(READS_ALL), _NEIGHBOURS)
 
 
 def test_a_number_that_is_read_by_no_policy_but_mentioned_by_name(engine: Any) -> None:

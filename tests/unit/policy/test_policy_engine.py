@@ -307,6 +307,30 @@ def test_policies_of_one_tool_do_not_reach_another(engine: Any) -> None:
     assert found.slice_of("nothing") is None
 
 
+def test_tools_with_the_same_policies_share_them(engine: Any) -> None:
+    """Policies that name no tool are parsed once, not once per tool."""
+    found = engine(
+        '@id("b") forbid(principal, action, resource) when { principal.facts.limit < 0 };'
+    )
+
+    handles = {id(found.slice_of(tool).deciding.handle) for tool in found.bundle.tools}
+
+    assert len(handles) == 1
+
+
+def test_what_can_never_be_there_is_not_in_the_key(engine: Any) -> None:
+    """Asking for an attribute that no call can have reads nothing."""
+    found = engine(
+        '@id("p") permit(principal, action == Action::"ping", resource) '
+        "unless { context.args has nothing };"
+    )
+
+    assert ask(found, "ping").effect is Effect.ALLOW
+    assert found.cache_key(
+        agent="banking", session="s", tool="ping", arguments={"nothing": 1}, destination=None
+    ) == ("ping", "banking")
+
+
 def test_c13_an_engine_is_one_snapshot(files: Any) -> None:
     """A new bundle is a new engine; the old one goes on deciding as before."""
     contents = files('@id("p") permit(principal, action == Action::"ping", resource);')

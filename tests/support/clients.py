@@ -1,0 +1,281 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Raw clients: an operator with a certificate, and an agent with nothing but its socket.
+
+They use the generated stubs and nothing of ours, so that a test sees what travels on the wire.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import uuid
+from collections.abc import Awaitable, Mapping
+from datetime import timedelta
+from types import TracebackType
+from typing import Any, Self
+
+import grpc
+from google.protobuf import duration_pb2, timestamp_pb2
+from google.rpc import error_details_pb2, status_pb2
+
+from sidecar.api.v1 import (
+    agent_pb2,
+    agent_pb2_grpc,
+    approval_pb2_grpc,
+    audit_pb2_grpc,
+    containment_pb2,
+    containment_pb2_grpc,
+    guard_pb2,
+    guard_pb2_grpc,
+    policy_pb2,
+    policy_pb2_grpc,
+    token_pb2,
+    token_pb2_grpc,
+    types_pb2,
+)
+from tests.support.certificates import Credential
+
+__all__ = ["AgentClient", "ControlClient", "Refused", "codes", "effect", "new_id", "refused"]
+
+_OPTIONS = (
+    ("grpc.enable_retries", 0),
+    ("grpc.use_local_subchannel_pool", 1),
+    ("grpc.initial_reconnect_backoff_ms", 20),
+    ("grpc.min_reconnect_backoff_ms", 20),
+    ("grpc.max_reconnect_backoff_ms", 100),
+)
+_TIMEOUT_S = 10.0
+
+
+def new_id() -> str:
+    """Return a fresh request id."""
+    return str(uuid.uuid4())
+
+
+def effect(decision: types_pb2.Decision) -> str:
+    """Return ``ALLOW``, ``DENY`` or ``HOLD``."""
+    return types_pb2.Effect.Name(decision.effect).removeprefix("EFFECT_")
+
+
+def codes(decision: types_pb2.Decision) -> list[str]:
+    """Return the codes of a decision's reasons."""
+    return [reason.code for reason in decision.reasons]
+
+
+class Refused(Exception):
+    """An RPC that ended with an error: its status and the ``ErrorInfo`` reason, if it has one."""
+
+    def __init__(self, code: grpc.StatusCode, reason: str, message: str) -> None:
+        super().__init__(f"{code.name} {reason}: {message}")
+        self.code = code
+        self.reason = reason
+        self.message = message
+
+
+async def refused(call: Awaitable[Any]) -> Refused:
+    """Return how *call* was refused; fail if it was not."""
+    try:
+        answer = await call
+    except grpc.aio.AioRpcError as exc:
+        reason = ""
+        for key, value in exc.trailing_metadata() or ():
+            if key == "grpc-status-details-bin":
+                status = status_pb2.Status.FromString(value)
+                info = error_details_pb2.ErrorInfo()
+                if status.details and status.details[0].Unpack(info):
+                    reason = info.reason
+        return Refused(exc.code(), reason, exc.details() or "")
+    raise AssertionError(f"this was not refused: {answer}")
+
+
+class _Client:
+    channel: grpc.aio.Channel
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.channel.close()
+
+
+class ControlClient(_Client):
+    """Calls control over TLS with a client certificate, or over its local socket."""
+
+    def __init__(
+        self, address: str, *, ca: bytes = b"", credential: Credential | None = None
+    ) -> None:
+        options = [*_OPTIONS, ("grpc.ssl_target_name_override", "localhost")]
+        if address.startswith("unix:"):
+            self.channel = grpc.aio.insecure_channel(address, options=_OPTIONS)
+        else:
+            self.channel = grpc.aio.secure_channel(
+                address,
+                grpc.ssl_channel_credentials(
+                    root_certificates=ca,
+                    private_key=credential.key_pem if credential else None,
+                    certificate_chain=credential.chain if credential else None,
+                ),
+                options=options,
+            )
+        # The generated stubs are untyped.
+        self.containment: Any = containment_pb2_grpc.ContainmentServiceStub(self.channel)
+        self.tokens: Any = token_pb2_grpc.TokenServiceStub(self.channel)
+        self.audit: Any = audit_pb2_grpc.AuditServiceStub(self.channel)
+        self.agents: Any = agent_pb2_grpc.AgentServiceStub(self.channel)
+        self.policy: Any = policy_pb2_grpc.PolicyServiceStub(self.channel)
+        self.approvals: Any = approval_pb2_grpc.ApprovalServiceStub(self.channel)
+
+    async def contain(
+        self,
+        target: types_pb2.Target | str,
+        level: str = "KILL",
+        *,
+        request_id: str = "",
+        reason: str = "a test ordered it",
+        ttl: timedelta | None = None,
+        calls_per_minute: int = 0,
+        timeout_s: float = _TIMEOUT_S,
+        validate_only: bool = False,
+    ) -> containment_pb2.ContainResponse:
+        """Order a containment; a target that is text is an agent."""
+        request = containment_pb2.ContainRequest(
+            request_id=request_id or new_id(),
+            target=types_pb2.Target(agent=target) if isinstance(target, str) else target,
+            level=types_pb2.Level.Value(f"LEVEL_{level}"),
+            reason=reason,
+            throttle_calls_per_minute=calls_per_minute,
+            validate_only=validate_only,
+        )
+        if ttl is not None:
+            span = duration_pb2.Duration()
+            span.FromTimedelta(ttl)
+            request.ttl.CopyFrom(span)
+        return await self.containment.Contain(request, timeout=timeout_s)
+
+    async def release(
+        self, epoch: int, *, request_id: str = "", reason: str = "the test is over"
+    ) -> containment_pb2.ReleaseResponse:
+        """End the directive of *epoch*."""
+        return await self.containment.Release(
+            containment_pb2.ReleaseRequest(
+                request_id=request_id or new_id(), epoch=epoch, reason=reason
+            ),
+            timeout=_TIMEOUT_S,
+        )
+
+    async def revoke(
+        self, *, request_id: str = "", issued_before_s: int | None = None, **selectors: str
+    ) -> token_pb2.RevokeTokensResponse:
+        """Revoke tokens."""
+        request = token_pb2.RevokeTokensRequest(
+            request_id=request_id or new_id(), reason="a test ordered it", **selectors
+        )
+        if issued_before_s is not None:
+            request.issued_before.CopyFrom(timestamp_pb2.Timestamp(seconds=issued_before_s))
+        return await self.tokens.RevokeTokens(request, timeout=_TIMEOUT_S)
+
+    async def directives(self, **fields: Any) -> list[types_pb2.Directive]:
+        """Return the directives of one page."""
+        answer = await self.containment.ListDirectives(
+            containment_pb2.ListDirectivesRequest(page_size=1000, **fields), timeout=_TIMEOUT_S
+        )
+        return list(answer.directives)
+
+    async def epoch(self) -> int:
+        """Return the epoch now."""
+        answer = await self.containment.ListDirectives(
+            containment_pb2.ListDirectivesRequest(page_size=1), timeout=_TIMEOUT_S
+        )
+        return int(answer.epoch)
+
+    async def receipt(self, epoch: int) -> types_pb2.Receipt:
+        """Return a receipt as it stands now."""
+        answer = await self.containment.GetReceipt(
+            containment_pb2.GetReceiptRequest(epoch=epoch), timeout=_TIMEOUT_S
+        )
+        return answer.receipt
+
+    async def reload(self, *, validate_only: bool = False) -> policy_pb2.ReloadPolicySetResponse:
+        """Have the bundle read again."""
+        return await self.policy.ReloadPolicySet(
+            policy_pb2.ReloadPolicySetRequest(request_id=new_id(), validate_only=validate_only),
+            timeout=_TIMEOUT_S,
+        )
+
+    async def agent(self, name: str) -> agent_pb2.Agent:
+        """Return what is known of an agent."""
+        answer = await self.agents.GetAgent(
+            agent_pb2.GetAgentRequest(agent=name), timeout=_TIMEOUT_S
+        )
+        return answer.agent
+
+
+class AgentClient(_Client):
+    """Calls a gate over one agent's socket."""
+
+    def __init__(self, address: str) -> None:
+        self.channel = grpc.aio.insecure_channel(address, options=_OPTIONS)
+        self.guard: Any = guard_pb2_grpc.GuardServiceStub(self.channel)
+
+    async def ask(
+        self,
+        tool: str = "note.read",
+        arguments: Mapping[str, Any] | bytes | None = None,
+        *,
+        session: str = "",
+        token: str = "",
+        metadata: tuple[tuple[str, str], ...] = (),
+        timeout_s: float = _TIMEOUT_S,
+        **call: str,
+    ) -> types_pb2.Decision:
+        """Return the gate's decision on one call."""
+        if not isinstance(arguments, bytes):
+            arguments = json.dumps(arguments or {}).encode()
+        request = guard_pb2.AuthorizeRequest(
+            tool_call=guard_pb2.ToolCall(
+                tool=tool, arguments=arguments, session_id=session, **call
+            ),
+            token=token,
+        )
+        answer = await self.guard.Authorize(request, timeout=timeout_s, metadata=metadata)
+        return answer.decision
+
+    async def verdict(self, *args: Any, **kwargs: Any) -> str:
+        """Return effect and first reason of one call, such as ``DENY KILLED``."""
+        decision = await self.ask(*args, **kwargs)
+        return f"{effect(decision)} {decision.reasons[0].code}"
+
+    async def raw(
+        self, method: str, data: bytes, *, timeout_s: float = _TIMEOUT_S
+    ) -> bytes:
+        """Send *data* as the request of *method* and return the bytes of the answer."""
+        call = self.channel.unary_unary(
+            method, request_serializer=None, response_deserializer=None
+        )
+        return await call(data, timeout=timeout_s)
+
+    async def authorize_bytes(self, data: bytes) -> types_pb2.Decision:
+        """Send *data* as an ``AuthorizeRequest``."""
+        answer = await self.raw("/sidecar.api.v1.GuardService/Authorize", data)
+        return guard_pb2.AuthorizeResponse.FromString(answer).decision
+
+    async def report(
+        self, decision_id: str, result: str = "SUCCESS", **fields: Any
+    ) -> guard_pb2.LogResponse:
+        """Report an outcome."""
+        outcome = guard_pb2.Outcome(
+            decision_id=decision_id,
+            result=guard_pb2.Outcome.Result.Value(f"RESULT_{result}"),
+            **fields,
+        )
+        return await self.guard.Log(guard_pb2.LogRequest(outcome=outcome), timeout=_TIMEOUT_S)
+
+
+async def settle(*calls: Awaitable[Any]) -> list[Any]:
+    """Run *calls* together and return what each returned or raised."""
+    return list(await asyncio.gather(*calls, return_exceptions=True))
