@@ -111,7 +111,8 @@ class EntryEncoder:
                 reason=ErrorReason.INVALID_ARGUMENT,
                 hint="send smaller arguments or reveal fewer of them",
             )
-        return line
+        # orjson's result keeps its 8 KiB working buffer; entries wait in memory, so copy it out.
+        return bytes(memoryview(line))
 
     def _admit_kind(self, kind: object) -> None:
         if not isinstance(kind, str) or not _KIND.match(kind):

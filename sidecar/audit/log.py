@@ -26,6 +26,7 @@ import logging
 import os
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -87,7 +88,7 @@ class AuditLog:
         self._is_committer_idle = False
         # committer → integrator
         self._has_work = threading.Condition(self._lock)
-        self._durable_batches: list[list[bytes]] = []
+        self._durable_batches: deque[list[bytes]] = deque()
         self._closed_segments: list[tuple[Path, int]] = []
         self._is_committer_done = False
         self._requested_size = -1
@@ -359,8 +360,6 @@ class AuditLog:
                     self._durable_batches.append(entries)
                     if self._unsigned_since_ns is None:
                         self._unsigned_since_ns = self._clock.boot_ns()
-                    if self._unsigned_since_ns is None:
-                        self._unsigned_since_ns = self._clock.boot_ns()
                     self._has_work.notify()
                     self._durable.wake()
         with self._lock:
@@ -377,7 +376,7 @@ class AuditLog:
             if not self._is_hurried:
                 self._has_pending.wait_for(self._must_commit_now, self._limits.linger_s)
             self._is_hurried = False
-            if self._failure is not None:
+            if self.failure:
                 return []
             batch, self._pending = self._pending, []
             return batch
@@ -401,12 +400,12 @@ class AuditLog:
                 is_last = self._wait_for_work()
                 if self._failure is not None:
                     return
-                batches, self._durable_batches = self._durable_batches, []
+                batches, self._durable_batches = self._durable_batches, deque()
                 segments, self._closed_segments = self._closed_segments, []
             for path, end_seq in segments:
                 self._integrator.close_segment(path, end_seq)
-            for entries in batches:
-                self._integrate(entries)
+            while batches:  # each is let go as soon as it is in the tree
+                self._integrate(batches.popleft())
             self._checkpoint_if_wanted(is_last=is_last)
 
     def _wait_for_work(self) -> bool:
@@ -416,7 +415,7 @@ class AuditLog:
                 return True
             due_s = self._seconds_until_due()
             if due_s == 0 or self._requested_size > self.signed_size:
-                break
+                break  # all that is durable is in the tree by now
             self._has_work.wait(due_s)
         if self._durable_batches:
             self._has_work.wait_for(self._must_integrate_now, self._limits.integrate_every_s)
@@ -446,11 +445,12 @@ class AuditLog:
 
     def _checkpoint_if_wanted(self, *, is_last: bool) -> None:
         with self._lock:
-            is_requested = is_last or self._requested_size > self.signed_size
+            size = self._integrator.size
+            is_requested = is_last or self.signed_size < self._requested_size <= size
             if not is_requested and self._seconds_until_due() != 0:
                 return
-            # What was committed since this turn began waits for the next checkpoint.
-            is_more_waiting = bool(self._durable_batches)
+            # What was committed since then waits for the next checkpoint.
+            is_more_waiting = self._durable_size > size
             self._unsigned_since_ns = self._clock.boot_ns() if is_more_waiting else None
         if self._integrator.size > self.signed_size:
             self._integrator.checkpoint(is_requested=is_requested)

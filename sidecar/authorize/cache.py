@@ -12,17 +12,15 @@ Laws:
    so that an agent whose denial was mended does not wait.
 3. In memory only, at most ``max_entries``, the least recently used leaves first.
 4. A verdict is a frozen dataclass: what was put is what is got.
-
-The store is an ``OrderedDict``. ``cachetools.LRUCache`` does the same with Python code on every
-access (0.87 µs a hit against 0.37 µs, measured with keys like ours).
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Hashable
 from dataclasses import is_dataclass
 from typing import Final, Generic, Protocol, TypeAlias, TypeVar
+
+from cachetools import LRUCache
 
 from sidecar.clock import NS_PER_SECOND, Clock
 from sidecar.model import Effect
@@ -80,11 +78,10 @@ class DecisionCache(Generic[V]):
     ) -> None:
         if max_entries < 1:
             raise ValueError("max_entries is at least 1")
-        self._max_entries = max_entries
         self._clock = clock
         self._max_life_ns = max_life_ns
         self._max_denial_life_ns = min(max_denial_life_ns, max_life_ns)
-        self._entries: OrderedDict[CacheKey, tuple[V, int]] = OrderedDict()
+        self._entries: LRUCache[CacheKey, tuple[V, int]] = LRUCache(maxsize=max_entries)  # law 3
         self.hits = 0
         self.misses = 0
 
@@ -101,7 +98,6 @@ class DecisionCache(Generic[V]):
             del self._entries[key]
             self.misses += 1
             return None
-        self._entries.move_to_end(key)
         self.hits += 1
         return entry[0]
 
@@ -121,9 +117,6 @@ class DecisionCache(Generic[V]):
             self._entries.pop(key, None)
             return
         self._entries[key] = (verdict, deadline_boot_ns)
-        self._entries.move_to_end(key)
-        if len(self._entries) > self._max_entries:  # law 3
-            self._entries.popitem(last=False)
 
     def clear(self) -> None:
         """Forget everything; the counters go on."""

@@ -30,7 +30,7 @@ from typing import Final
 import structlog
 
 from sidecar.audit.log import AuditLog
-from sidecar.authorize.cache import DecisionCache
+from sidecar.authorize.cache import DecisionCache, cache_key
 from sidecar.authorize.destination import destination_of
 from sidecar.authorize.draft import Draft
 from sidecar.authorize.limits import LimitRefusal, Throttle
@@ -55,6 +55,7 @@ from sidecar.model import (
     ReasonCode,
     Subject,
 )
+from sidecar.policy.agents import AgentSpec
 from sidecar.policy.engine import PolicyVerdict
 from sidecar.policy.tools import ToolSpec
 from sidecar.shape import ShapeError
@@ -266,15 +267,9 @@ class Pipeline:
             draft.deny(Reason(ReasonCode.NOT_READY, "the gate has no policy yet"))
             return
         agent = policy.bundle.agents.get(question.agent)
-        subject = Subject(
-            agent=question.agent,
-            session=question.session,
-            tool=question.tool,
-            principals=frozenset((agent.owner,)) if agent is not None else frozenset(),
-            labels=agent.labels if agent is not None else {},
-        )
         tool = policy.bundle.tools.get(question.tool)
-        if self._contain(draft, subject, tool):
+        is_quiet = not world.containment.contained  # no directive stands: nothing can match
+        if not is_quiet and self._contain(draft, _subject(question, agent), tool):
             return
         stale = self._worlds.staleness()
         # 4. Token. Which tool it is decides whether one is needed; revoked outranks stale.
@@ -309,17 +304,14 @@ class Pipeline:
         if not self._check_destination(draft, tool):
             return
         # 3 again, with what only now is known: hosts, and the human a token names.
-        if (draft.hosts or draft.principal) and self._contain(
-            draft,
-            Subject(
-                agent=subject.agent,
-                session=subject.session,
-                tool=subject.tool,
-                hosts=frozenset(draft.hosts),
-                principals=subject.principals | ({draft.principal} if draft.principal else set()),
-                labels=subject.labels,
-            ),
-            tool,
+        if (
+            not is_quiet
+            and (draft.hosts or draft.principal)
+            and self._contain(
+                draft,
+                _subject(question, agent, hosts=draft.hosts, principal=draft.principal),
+                tool,
+            )
         ):
             return
         # 7. Limits.
@@ -485,11 +477,12 @@ class Pipeline:
     def _cached_verdict(self, draft: Draft, policy: PolicyInForce) -> PolicyVerdict:
         question, call = draft.question, draft.call
         assert call is not None  # noqa: S101 - set in step 2
-        key = (
-            draft.token.identity if draft.token is not None else ("", ""),
-            policy.bundle.digest,
-            draft.world.epoch,
-            policy.engine.cache_key(
+        key = cache_key(
+            agent=question.agent,
+            token=draft.token.identity if draft.token is not None else "",
+            policy_digest=policy.bundle.digest,
+            epoch=draft.world.epoch,
+            projection=policy.engine.cache_key(
                 agent=question.agent,
                 session=question.session,
                 tool=question.tool,
@@ -545,3 +538,24 @@ class Pipeline:
             obligations=draft.obligations,
             is_cached=draft.is_cached,
         )
+
+
+def _subject(
+    question: Question,
+    agent: AgentSpec | None,
+    *,
+    hosts: tuple[str, ...] = (),
+    principal: str = "",
+) -> Subject:
+    """Return what of the call a directive can match on, as far as it is known by now."""
+    principals = {agent.owner} if agent is not None else set()
+    if principal:
+        principals.add(principal)
+    return Subject(
+        agent=question.agent,
+        session=question.session,
+        tool=question.tool,
+        hosts=frozenset(hosts),
+        principals=frozenset(principals),
+        labels=agent.labels if agent is not None else {},
+    )

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from sidecar.audit.log import AuditLog, Ticket
 from sidecar.audit.outcomes import OutcomeJoiner
@@ -38,8 +38,7 @@ class Seen:
     effects: dict[str, int] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class RecentCall:
+class RecentCall(NamedTuple):
     """A question that was decided, without its token, and how."""
 
     question: Question

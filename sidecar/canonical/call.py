@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import re
 from collections import OrderedDict
-from typing import Final
+from typing import Any, Final
 
 from sidecar.canonical.fingerprint import fingerprint_call
 from sidecar.canonical.parse import (
@@ -46,6 +46,9 @@ _NO_SESSION: Final = SessionId("")
 _MEMORY_PER_BYTE: Final = 48
 _MEMORY_PER_ENTRY: Final = 512
 
+_MAX_MEMO_CALLS: Final = 1024
+_MAX_MEMO_ARGUMENTS: Final = 2048
+
 _Key = tuple[str, bytes]
 _Parsed = tuple[ToolName, JsonObject, bytes]
 
@@ -70,6 +73,7 @@ class CallParser:
         self._max_entries = memo_entries
         self._max_bytes = memo_bytes
         self._memo: OrderedDict[_Key, _Parsed] = OrderedDict()
+        self._calls: OrderedDict[tuple[Any, ...], ToolCall] = OrderedDict()
         self._bytes = 0
         self._agent: str | None = None
 
@@ -98,6 +102,28 @@ class CallParser:
         Raises:
             ShapeError: MALFORMED, LIMITS, TOO_LARGE, TOOL_NAME, SESSION_ID or URL.
         """
+        whole = (agent, session, tool, arguments, url, cwd, environment_digest, nonce)
+        known = self._calls.get(whole)
+        if known is not None:
+            return known
+        call = self._parse(*whole)
+        if len(arguments) <= _MAX_MEMO_ARGUMENTS:
+            self._calls[whole] = call
+            if len(self._calls) > _MAX_MEMO_CALLS:
+                self._calls.popitem(last=False)
+        return call
+
+    def _parse(
+        self,
+        agent: str,
+        session: str,
+        tool: str,
+        arguments: bytes,
+        url: str,
+        cwd: str,
+        environment_digest: str,
+        nonce: str,
+    ) -> ToolCall:
         if agent != self._agent:
             self._agent = check_agent_id(agent)
         checked_session = check_session_id(session) if session else _NO_SESSION

@@ -266,13 +266,13 @@ def _moment(flag: str, text: str | None) -> datetime | None:
     name="prove",
     examples=(
         "holdfast audit prove 41 --json > entry-41.json",
-        "holdfast audit prove 41 ./audit --key control.vkey",
+        "holdfast audit prove 41 ./audit --verify control.vkey",
     ),
 )
 @click.argument("index", type=click.IntRange(0))
 @click.argument("directory", required=False, type=_DIRECTORY)
 @click.option("--log", default="", help="control (the default) or a gate's id.")
-@click.option("--key", help="Verify the proof too, with this verifier key.")
+@click.option("--verify", "key", metavar="KEY", help="Verify it too, with this verifier key.")
 @connected
 def prove(
     options: ClientOptions, index: int, directory: Path | None, log: str, key: str | None
@@ -280,7 +280,7 @@ def prove(
     """Prove that entry INDEX is in a log.
 
     With --json, prints what `holdfast audit verify --proof` verifies anywhere, with nothing but the
-    key. With --key, exits 6 if the proof does not hold.
+    key. With --verify, exits 6 if the proof does not hold.
     """
     if directory is not None:
         from sidecar.audit.reader import prove as prove_offline
@@ -303,7 +303,7 @@ def prove(
             + (
                 f"is in the tree of {proof['size']} entries that its checkpoint signs"
                 if key is not None
-                else "has a proof; give --key to verify it"
+                else "has a proof; give --verify KEY to check it"
             ),
         )
         page.line(proof["entry"])

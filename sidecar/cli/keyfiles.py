@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Final
 
@@ -26,8 +27,11 @@ def read_input(path: Path, *, max_bytes: int = MAX_INPUT_BYTES) -> bytes:
         UntrustedInputError: It cannot be read, or is too long.
     """
     try:
-        with open(0, "rb", closefd=False) if str(path) == "-" else path.open("rb") as file:
-            data = file.read(max_bytes + 1)
+        if str(path) == "-":
+            data = sys.stdin.buffer.read(max_bytes + 1)
+        else:
+            with path.open("rb") as file:
+                data = file.read(max_bytes + 1)
     except OSError as exc:
         raise UntrustedInputError(
             f"{path} cannot be read: {exc.strerror}", reason=ErrorReason.INVALID_ARGUMENT

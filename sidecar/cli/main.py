@@ -33,7 +33,7 @@ _COMMANDS: Final = {
     "up": (_M + "up", "up", "Start control and a gate per agent."),
     "run": (_M + "run", "run", "Run an agent behind its gate, and stop it when it is killed."),
     "try": (_M + "try_", "try_", "Ask a gate about one tool call, and why."),
-    "contain": (_M + "contain", "contain", "Contain an agent, a tool, a destination, …"),
+    "contain": (_M + "contain", "contain", "Contain an agent, a tool, a destination, or more."),
     "release": (_M + "contain", "release", "End one containment; needs a second human."),
     "directives": (_M + "directives", "directives", "Containments that stand."),
     "receipt": (_M + "receipt", "receipt", "Proofs of containment: show, verify."),
@@ -111,13 +111,8 @@ def _end(error: Exception) -> int:
     if "--debug" in sys.argv:
         talk("".join(traceback.format_exception(error)))
     message = f"internal error: {type(error).__name__}: {error}"
-    return _fail(
-        Exit.FAILURE,
-        message,
-        message,
-        "INTERNAL",
-        "run it again as `holdfast --debug …` and report it",
-    )
+    hint = "run it again as `holdfast --debug …` and report what it says"
+    return _fail(Exit.FAILURE, f"{message} ({hint})", message, "INTERNAL", hint)
 
 
 def _fail(code: Exit, text: str, message: str, reason: str, hint: str) -> int:

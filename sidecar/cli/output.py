@@ -159,7 +159,7 @@ class _RichPage:
 
         table = Table(box=SIMPLE_HEAD, pad_edge=False)
         for column in columns:
-            table.add_column(column, overflow="fold")
+            table.add_column(Text(escape(column)), overflow="fold")
         for row in rows:
             table.add_row(*(Text(escape(cell)) for cell in row))
         self._console.print(table)

@@ -13,7 +13,7 @@ from sidecar.cli.command import command, setting
 from sidecar.cli.endpoint import publish_address
 from sidecar.cli.exits import Exit
 from sidecar.cli.output import talk
-from sidecar.cli.tuning import event_loop_factory, tune_this_process
+from sidecar.cli.tuning import event_loop_factory, settle_memory, tune_this_process
 from sidecar.documents import short
 from sidecar.errors import ConfigurationError, UntrustedInputError
 from sidecar.identifiers import check_agent_id
@@ -82,6 +82,7 @@ def gate(agents: tuple[str, ...], config: Path | None, **flags: Any) -> Exit:
     tune_this_process()
     from sidecar.compose.gate import run_gate
 
+    settle_memory()
     with asyncio.Runner(loop_factory=event_loop_factory()) as runner:
         runner.run(run_gate(settings, agents=agents))
     return Exit.OK

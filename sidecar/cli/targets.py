@@ -127,6 +127,11 @@ def confirm_simply(question: str, *, is_yes: bool) -> None:
         raise click.UsageError("not confirmed; nothing was done")
 
 
+def is_interactive() -> bool:
+    """Return whether somebody is there who can be asked."""
+    return sys.stdin.isatty()
+
+
 def _need_terminal(flag: str) -> None:
-    if not sys.stdin.isatty():
+    if not is_interactive():
         raise click.UsageError(f"nobody is there to confirm this; in a script, add {flag}")

@@ -33,7 +33,6 @@ from sidecar.control.convert import (
 from sidecar.control.interceptor import caller
 from sidecar.control.replay import ContainmentVerifier
 from sidecar.identifiers import check_agent_id
-from sidecar.model import Subject
 
 __all__ = ["ContainmentServicer", "TokenServicer", "entry_message"]
 
@@ -123,14 +122,13 @@ class ContainmentServicer(containment_pb2_grpc.ContainmentServiceServicer):
         """List directives, newest first."""
         limit, before = page_of(request.page_size, request.page_token)
         page = await self._service.list_directives(
-            include_ended=request.include_ended, before_epoch=before or None, limit=limit
+            include_ended=request.include_ended,
+            before_epoch=before or None,
+            limit=limit,
+            agent=check_agent_id(request.agent) if request.agent else "",
         )
-        entries = page.entries
-        if request.agent:
-            subject = Subject(agent=check_agent_id(request.agent))
-            entries = tuple(e for e in entries if e.directive.target.matches(subject))
         return containment_pb2.ListDirectivesResponse(
-            directives=[entry_message(entry) for entry in entries],
+            directives=[entry_message(entry) for entry in page.entries],
             next_page_token=str(page.next_before_epoch or ""),
             epoch=page.epoch,
         )

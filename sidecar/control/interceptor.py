@@ -123,8 +123,8 @@ class AuthorizationInterceptor(grpc.aio.ServerInterceptor):
             try:
                 await self._admit(path, method, request, context)
                 async for message in behaviour(request, context):
-                    # A long stream must not outlive the certificate it began with.
-                    self._identity.operator(context)
+                    # A long stream must outlive neither the certificate nor the role it began with.
+                    _check_permission(method, self._identity.operator(context))
                     yield message
             except HoldfastError as exc:
                 await abort_with(context, exc)

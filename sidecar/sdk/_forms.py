@@ -242,8 +242,11 @@ class KillScope:
     ) -> None:
         self.leave(error)
 
-    def enter(self) -> None:
+    def enter(self, *, refuse_killed: bool = True) -> None:
         """Begin.
+
+        Args:
+            refuse_killed: False after a decision, which has taken the kill we know of into account.
 
         Raises:
             Suspended: the agent is already killed.
@@ -253,7 +256,7 @@ class KillScope:
         if task is None or self._task is not None:
             raise RuntimeError("a kill scope is entered once, inside a task")
         self._forms._start()
-        if self._state.is_killed:
+        if refuse_killed and self._state.is_killed:
             raise error_of(local_denial(self._state.cause))
         self._task = task
         self._cancelling = task.cancelling()
@@ -311,13 +314,9 @@ class Call:
         permit = Permit(
             await self._authorize(), report=self._forms._report, ambiguous=self._ambiguous
         )
-        # No await from here to the body: nothing can come between the check and the action.
+        # No await from here to the body: nothing can come between the decision and the action.
         if self._scope is not None:
-            try:
-                self._scope.enter()
-            except Exception:
-                permit.revoke()
-                raise
+            self._scope.enter(refuse_killed=False)
         self._permit = permit
         return permit
 

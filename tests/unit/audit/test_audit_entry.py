@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import re
+import tracemalloc
 from typing import Any
 
 import pytest
@@ -171,6 +172,16 @@ def test_the_size_limit_is_exact(encoder: EntryEncoder) -> None:
     with pytest.raises(UntrustedInputError) as caught:
         encoder.encode(0, {"kind": "note", "text": "x" * (room + 1)})
     assert caught.value.reason is ErrorReason.INVALID_ARGUMENT
+
+
+def test_waiting_entries_take_little_more_than_their_bytes(encoder: EntryEncoder) -> None:
+    """A queue that is bounded in bytes is bounded in memory: no entry keeps a larger buffer."""
+    tracemalloc.start()
+    waiting = [encoder.encode(number, {"kind": "note", "text": "x" * 500}) for number in range(200)]
+    used, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert used < 2 * sum(map(len, waiting))
 
 
 @settings(max_examples=100, deadline=None)

@@ -94,6 +94,23 @@ async def test_a_crowd_shares_one_sync(open_log: Open, fields: Fields) -> None:
     assert [len(frame.entries) for frame in segments[0].frames] == [1, 300]
 
 
+async def test_entries_nobody_waits_for_gather(open_log: Open, fields: Fields) -> None:
+    """Without a waiter entries linger and share a frame; a waiter ends that at once."""
+    limits = LogLimits(checkpoint_interval_s=1e6, linger_s=1000.0, integrate_every_s=1000.0)
+    log = open_log(limits=limits)
+    tickets = [log.append(fields(number)) for number in range(10)]
+    assert log.durable_size == 0
+
+    await log.durable(tickets[3])
+
+    segments = read_segments(list_segments(log.directory))
+    assert [len(frame.entries) for frame in segments[0].frames] == [10]
+    await log.checkpoint()
+    log.append(fields())
+    log.close()
+    assert log.signed_size == 11
+
+
 async def test_nothing_is_durable_before_the_sync(open_log: Open, fields: Fields) -> None:
     """A ticket is not durable while the disk works, however long that takes."""
     files = GateFiles()

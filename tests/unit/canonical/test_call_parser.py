@@ -134,8 +134,9 @@ def test_refusals_are_not_remembered() -> None:
 def test_c12_memo_is_bounded_in_entries_and_bytes() -> None:
     """The least recently used entry goes first, and the books are right."""
     parser = CallParser(memo_entries=3, memo_bytes=10**9)
-    for amount in (1, 2, 3, 1, 4):
-        parser.parse(**{**GOOD, "arguments": json.dumps({"amount": amount}).encode()})
+    for number, amount in enumerate((1, 2, 3, 1, 4)):
+        arguments = json.dumps({"amount": amount}).encode()
+        parser.parse(**{**GOOD, "session": f"s{number}", "arguments": arguments})
     kept = [json.loads(key[1])["amount"] for key in parser._memo]
 
     assert kept == [3, 1, 4]

@@ -32,7 +32,7 @@ from sidecar.api.v1 import (
 )
 from sidecar.audit.reader import StoredEntry, checkpoint_text, inclusion_proof, read_entries
 from sidecar.containment.acks import GateItem, GateStanding
-from sidecar.containment.receipt import Receipt, sign_receipt
+from sidecar.containment.receipt import DirectiveState, Receipt, key_id_of, sign_receipt
 from sidecar.control.convert import target_of
 from sidecar.control.status import abort_with
 from sidecar.errors import (
@@ -145,6 +145,7 @@ class MemoryControl:
                     request_id="cli_request",
                     request_fingerprint="0" * 64,
                 ),
+                state=DirectiveState.ACTIVE,
                 is_durable=self.is_durable,
                 agents=(),
                 gates=tuple(
@@ -182,8 +183,6 @@ class MemoryControl:
 
 
 def _key_id(key: Ed25519PrivateKey) -> str:
-    from sidecar.containment.receipt import key_id_of
-
     return key_id_of(key.public_key())
 
 

@@ -25,7 +25,6 @@ from sidecar.control.pki import InsecureDevelopmentPki
 from sidecar.layout import StateLayout
 from tests.unit.cli import cli_server
 
-
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 

@@ -35,7 +35,7 @@ class ScriptedGate(guard_pb2_grpc.GuardServiceServicer):
         self.asked = asyncio.Event()
         self.streams = 0
         self.epoch = 1
-        self.on_batch: Callable[[ScriptedGate, Any, Context], Awaitable[None]] = (
+        self.on_batch: Callable[[ScriptedGate, Any, Context], Awaitable[object]] = (
             ScriptedGate.answer_all
         )
         self.on_watch: Callable[[ScriptedGate, Any, Context], Awaitable[None]] | None = None
@@ -134,7 +134,8 @@ class ScriptedGate(guard_pb2_grpc.GuardServiceServicer):
             self.batches.append(len(message.items))
             self.questions.extend(message.items)
             self.asked.set()
-            await self.on_batch(self, message, context)
+            if await self.on_batch(self, message, context):
+                return
 
     async def LogStream(self, _: Any, context: Context) -> None:
         while True:
@@ -201,6 +202,13 @@ class ThreadedGate:
         await gate.start()
         return gate
 
+    async def _ended(self) -> None:
+        await self.gate.stop()
+        left = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in left:
+            task.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
+
     def run(self, work: Any) -> Any:
         future: Future[Any] = asyncio.run_coroutine_threadsafe(work, self.loop)
         return future.result(10)
@@ -212,7 +220,7 @@ class ThreadedGate:
         self.run(work())
 
     def close(self) -> None:
-        self.run(self.gate.stop())
+        self.run(self._ended())
         self.loop.call_soon_threadsafe(self.loop.stop)
         self.thread.join(5)
         self.loop.close()

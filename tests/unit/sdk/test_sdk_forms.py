@@ -251,6 +251,30 @@ async def test_a11_arguments_changed_while_deciding_are_denied(
     assert results(guard) == [(Result.CANCELLED, "")]
 
 
+async def test_arguments_that_stop_being_json_are_denied(
+    guard: FakeGuard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second look refuses also what can't be looked at any more."""
+    argv: list[Any] = ["ls"]
+    real = FakeGuard.authorize
+
+    async def spoiling(self: FakeGuard, *args: Any, **kwargs: Any) -> Any:
+        decision = await real(self, *args, **kwargs)
+        argv.append(object())
+        return decision
+
+    monkeypatch.setattr(FakeGuard, "authorize", spoiling)
+
+    @guard.tool("t")
+    async def tool(argv: list[Any]) -> None:
+        pytest.fail("ran")
+
+    with pytest.raises(Denied):
+        await tool(argv)
+
+    assert results(guard) == [(Result.CANCELLED, "")]
+
+
 async def test_a11_negative_control(guard: FakeGuard, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without the second look, what runs is not what was decided."""
     monkeypatch.setattr(BoundCall, "check_unchanged", lambda self, permit: None)

@@ -258,8 +258,8 @@ async def test_stream_that_ends_denies_what_it_carried_and_recovers(
     """Whatever status ends the stream, its calls are denied at once and the next ones are asked."""
     if code is grpc.StatusCode.OK:
 
-        async def on_batch(gate: Any, message: Any, context: Any) -> None:
-            raise grpc.aio.AbortError  # the handler ends without an answer
+        async def on_batch(gate: Any, message: Any, context: Any) -> bool:
+            return True  # the handler ends without an answer
 
         gate.on_batch = on_batch
     else:
@@ -742,3 +742,61 @@ async def test_link_options_are_the_channels_alone() -> None:
 
     assert dict(os.environ) == before
     assert ("grpc.enable_retries", 0) in CHANNEL_OPTIONS
+
+
+async def test_crash_of_a_background_task_denies_everything(
+    gate: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An error nobody foresaw ends in denials, not in callers that wait."""
+
+    def broken(message: Any) -> Any:
+        raise ArithmeticError
+
+    gate.hangs()
+    monkeypatch.setattr("sidecar.sdk._link.containment_of", broken)
+    async with Guard(gate.address, deadline=LONG) as guard:
+        decision = await guard.authorize("t", {})
+
+    assert decision.reason.code == "SHUTTING_DOWN"
+
+
+async def test_report_without_room_is_refused(gate: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When no more outcomes can be kept, the plain form says so and the others go on."""
+    monkeypatch.setattr("sidecar.sdk._outcomes.MAX_KEPT", 0)
+    async with Guard(gate.address, deadline=LONG) as guard:
+        with pytest.raises(GateUnavailable):
+            await guard.log("dec_1", Result.SUCCESS)
+        async with guard.call("t"):
+            pass
+
+    assert gate.outcomes == []
+
+
+async def test_closed_guard_reports_nothing(gate: Any) -> None:
+    """An action that outlives its guard ends without a report, and without an error."""
+    guard = Guard(gate.address, deadline=LONG)
+    async with guard.call("t"):
+        await guard.aclose()
+    with pytest.raises(GateUnavailable):
+        await guard.log("dec_1", Result.SUCCESS)
+
+    assert guard.sync.authorize("t", {}).reason.code == "SHUTTING_DOWN"
+    assert gate.outcomes == []
+
+
+async def test_a_guard_is_closed_where_it_was_used(gate: Any) -> None:
+    """Closing from another loop is misuse, said so."""
+    guard = Guard(gate.address, deadline=LONG)
+    await guard.authorize("t", {})
+    with pytest.raises(RuntimeError, match="closed in the event loop"):
+        await asyncio.to_thread(asyncio.run, guard.aclose())
+
+
+def test_known_reasons_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reasons that never repeat do not fill the memory."""
+    monkeypatch.setattr(wire, "_MAX_KNOWN_REASONS", 3)
+    for number in range(10):
+        wire._reason(types_pb2.Reason(code="X", text=str(number)))
+    wire._reason(types_pb2.Reason(code="X", text="long" * 500))
+
+    assert len(wire._known_reasons) <= 3

@@ -7,6 +7,7 @@ import asyncio
 from datetime import timedelta
 from typing import Any
 
+import grpc
 import pytest
 
 from sidecar.api.v1 import guard_pb2, types_pb2
@@ -162,8 +163,6 @@ async def test_watch_follows_the_guards_session(gate: Any) -> None:
 
 async def test_watch_that_is_cancelled_by_the_gate_is_resumed(gate: Any) -> None:
     """A gate that cancels the watch does not end it for good."""
-    import grpc
-
     count = 0
 
     async def on_watch(gate: Any, request: Any, context: Any) -> None:
@@ -179,3 +178,36 @@ async def test_watch_that_is_cancelled_by_the_gate_is_resumed(gate: Any) -> None
         await asyncio.wait_for(guard.killed.wait(), 5)
 
     assert count == 3
+
+
+async def test_another_sessions_call_is_not_stopped_by_this_ones_kill(gate: Any) -> None:
+    """The gate decides about the other session; its ALLOW is used in every form."""
+    async with Guard(gate.address, session="s-1", deadline=LONG) as guard:
+        gate.contain(types_pb2.LEVEL_KILL, epoch=7, cancel=True)
+        await asyncio.wait_for(guard.killed.wait(), 5)
+        own = await guard.authorize("t", {})
+        async with guard.call("t", session="s-2") as permit:
+            other = permit.decision
+
+    assert own.reason.code == "KILLED"
+    assert other.allowed
+    assert guard.killed.is_set()
+
+
+async def test_watch_that_ends_is_resumed(gate: Any) -> None:
+    """A gate that ends the watch without an error is asked again."""
+    count = 0
+
+    async def on_watch(gate: Any, request: Any, context: Any) -> None:
+        nonlocal count
+        count += 1
+        await context.write(guard_pb2.WatchContainmentResponse(epoch=count))
+        if count > 1:
+            await asyncio.Event().wait()
+
+    gate.on_watch = on_watch
+    async with Guard(gate.address, deadline=LONG) as guard:
+        await guard.wait_ready(5)
+        await until(lambda: guard.containment.epoch == 2)
+
+    assert count == 2

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -136,6 +137,59 @@ def test_closing_while_another_thread_waits(threaded_gate: Any) -> None:
         decision = waiting.result(5)
 
     assert decision.reason.code == "SHUTTING_DOWN"
+
+
+def test_background_thread_that_ends_denies(threaded_gate: Any) -> None:
+    """A thread that waits when the background thread ends, and every later call, is denied."""
+    gate = threaded_gate.gate
+    gate.hangs()
+    guard = SyncGuard(gate.address, deadline=LONG)
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(guard.authorize, "t", {})
+        threaded_gate.run(gate.asked.wait())
+        runner = guard._runner
+        assert runner is not None
+        runner.stop(5)
+        decision = waiting.result(5)
+
+    assert decision.reason.code == "SHUTTING_DOWN"
+    assert guard.authorize("t", {}).reason.code == "SHUTTING_DOWN"
+    with pytest.raises(GateUnavailable):
+        guard.wait_ready(1)
+    guard.close()
+
+
+def test_allow_that_its_thread_no_longer_waits_for_is_reported(
+    threaded_gate: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An interrupt between answer and use leaves a CANCELLED in the log."""
+    gate = threaded_gate.gate
+    guard = SyncGuard(gate.address, deadline=LONG)
+    real: Any = concurrent.futures.Future.result
+
+    def interrupted(self: Any, timeout: float | None = None) -> Any:
+        real(self, timeout)
+        monkeypatch.undo()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(concurrent.futures.Future, "result", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        guard.authorize("t", {})
+    outcomes = threaded_gate.run(gate.outcomes_become(1))
+    guard.close()
+
+    assert outcomes[0].result == guard_pb2.Outcome.RESULT_CANCELLED
+
+
+def test_containment_is_shown_to_threads(threaded_gate: Any) -> None:
+    """The twin knows what its guard was told; before its first use it knows nothing."""
+    guard = SyncGuard(threaded_gate.gate.address, deadline=LONG)
+    before = guard.containment
+    with guard:
+        guard.wait_ready(5)
+        after = guard.containment
+
+    assert (before.epoch, after.epoch) == (0, 1)
 
 
 def test_killed_flag_of_the_twin(threaded_gate: Any) -> None:

@@ -42,6 +42,7 @@ def test_only_a_valid_allow_is_true() -> None:
     truths = [bool(decision) for decision in decisions]
 
     assert truths == [True, False, False, False]
+    assert decisions[0].for_model() == "Allowed."
     assert [decision.allowed for decision in decisions] == truths
 
 
