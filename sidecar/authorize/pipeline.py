@@ -77,6 +77,9 @@ _NO_RECORD = Reason(
     ReasonCode.AUDIT_UNAVAILABLE,
     "the gate cannot write its log, and what is not recorded is not done",
 )
+_ENTRY_TOO_LARGE = Reason(
+    ReasonCode.TOO_LARGE, "what the log must keep of this call is larger than a log entry"
+)
 _UNSTABLE = Reason(
     ReasonCode.EPOCH_UNSTABLE,
     "containment or policy changed again and again while this was decided",
@@ -516,6 +519,11 @@ class Pipeline:
         # 10. Record. A log that cannot take the entry turns the decision into a denial.
         try:
             draft.ticket = self._recorder.record(draft)
+        except UntrustedInputError:
+            # The call fits its limits and its entry does not: denied, and recorded without arguments.
+            draft.deny(_ENTRY_TOO_LARGE)
+            draft.tool = None
+            self._record(draft)
         except EnvironmentFailure:
             draft.ticket = None
             draft.deny(_NO_RECORD)

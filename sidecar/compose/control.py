@@ -144,6 +144,8 @@ class _Control:
         policy = ControlPolicy(path=_bundle_path(settings), clock=clock)
         bundle, engine = await policy.read()
         policy.activate(bundle, engine, epoch=0)
+        # Where a verifier key was written there was a log: a missing one is not made anew.
+        is_new = not (layout.control / "audit.vkey").exists()
         key = load_or_create_key(layout.signing_key)
         writer = _open_latch(layout.latch)
         stack.callback(writer.close)
@@ -152,6 +154,7 @@ class _Control:
             origin="holdfast.local/control",
             signing_key=key,
             clock=clock,
+            is_creation_allowed=is_new,
             anchors=(
                 [AnchorFile(settings.anchor_file, clock=clock)] if settings.anchor_file else []
             ),

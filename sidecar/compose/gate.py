@@ -98,11 +98,14 @@ class _Gate:
                 ensure_private_directory(shared, 0o711)
         ensure_private_directory(home, 0o700)
         ensure_private_directory(layout.agents, 0o711)
+        # Where a verifier key was written there was a log: a missing one is not made anew.
+        is_new = not (home / "audit.vkey").exists()
         audit = gate.audit = AuditLog.open(
             layout.gate_audit(gate_id),
             origin=f"holdfast.local/gate/{gate_id}",
             signing_key=load_or_create_key(layout.gate_key(gate_id)),
             clock=clock,
+            is_creation_allowed=is_new,
             anchors=[AnchorFile(settings.anchor_file, clock=clock)] if settings.anchor_file else [],
         )
         stack.push_async_callback(audit.aclose)

@@ -8,7 +8,8 @@ Laws:
    that the kernel has given to somebody else is left alone. The user is checked at registration
    only: a process that changes it later is the same process, and must not escape by that.
 2. The group is signalled through the leader's pidfd where the kernel can (6.9), else by its number
-   and only while the leader is seen alive, which keeps the number from being reused.
+   and only while one of it, held by a pidfd, is seen alive, which keeps the number from being
+   reused.
 3. Exits are awaited on pidfds, never by sleeping.
 4. A process that left the group and the leader's descriptor behind (``setsid`` in a child) is not
    reached; a driver on cgroups or containers is the answer to that.
@@ -169,33 +170,41 @@ class ProcessGroupDriver:
                 f"process {registration.leader} is not the registered one any more",
             )
         try:
-            if not await _members(registration.process_group) and _has_exited(held.pidfd):
-                return self._item(
-                    registration, IsolationResult.ALREADY_GONE, "had ended before the kill"
-                )
-            if await self._end(held, signal.SIGTERM, self._grace_s):
-                return self._item(
-                    registration, IsolationResult.TERMINATED, "ended when asked to by SIGTERM"
-                )
-            if await self._end(held, signal.SIGKILL, self._kill_wait_s):
-                return self._item(
-                    registration,
-                    IsolationResult.KILLED,
-                    f"did not end within {self._grace_s:g} s and was killed",
-                )
+            with ExitStack() as seen:
+                return await self._stop_group(held, seen)
         except OSError as exc:
             return self._item(
                 registration, IsolationResult.FAILED, f"cannot be signalled: {exc.strerror}"
             )
+
+    async def _stop_group(self, held: _Held, seen: ExitStack) -> IsolationItem:
+        registration = held.registration
+        witnesses = _hold(await _members(registration.process_group), seen)
+        if not witnesses and _has_exited(held.pidfd):
+            return self._item(
+                registration, IsolationResult.ALREADY_GONE, "had ended before the kill"
+            )
+        if await self._end(held, witnesses, signal.SIGTERM, self._grace_s):
+            return self._item(
+                registration, IsolationResult.TERMINATED, "ended when asked to by SIGTERM"
+            )
+        if await self._end(held, witnesses, signal.SIGKILL, self._kill_wait_s):
+            return self._item(
+                registration,
+                IsolationResult.KILLED,
+                f"did not end within {self._grace_s:g} s and was killed",
+            )
         return self._item(registration, IsolationResult.FAILED, "is still there after SIGKILL")
 
-    async def _end(self, held: _Held, number: signal.Signals, timeout_s: float) -> bool:
+    async def _end(
+        self, held: _Held, witnesses: Sequence[int], number: signal.Signals, timeout_s: float
+    ) -> bool:
         """Signal the group and wait until nothing of it is left; return whether that came true."""
         group = held.registration.process_group
         try:
             async with asyncio.timeout(timeout_s):
                 while True:
-                    self._signal(held, number)
+                    self._signal(held, witnesses, number)
                     members = await _members(group)
                     if not members and _has_exited(held.pidfd):
                         return True
@@ -204,7 +213,7 @@ class ProcessGroupDriver:
         except TimeoutError:
             return not await _members(group) and _has_exited(held.pidfd)
 
-    def _signal(self, held: _Held, number: signal.Signals) -> None:
+    def _signal(self, held: _Held, witnesses: Sequence[int], number: signal.Signals) -> None:
         """Signal the leader and its group (laws 1 and 2)."""
         try:
             signal.pidfd_send_signal(held.pidfd, number, None, _PIDFD_SIGNAL_PROCESS_GROUP)
@@ -213,7 +222,7 @@ class ProcessGroupDriver:
         except OSError as exc:
             if exc.errno != errno.EINVAL:
                 raise
-            if not _has_exited(held.pidfd):
+            if not all(map(_has_exited, (held.pidfd, *witnesses))):
                 os.killpg(held.registration.process_group, number)
         if not _has_exited(held.pidfd):
             try:  # the leader may have moved to another group
@@ -279,15 +288,23 @@ def _scan(group: int) -> list[_Process]:
 async def _exits(members: Sequence[_Process], leader: int) -> None:
     """Wait until every one of *members*, and the *leader* behind its pidfd, has ended."""
     with ExitStack() as opened:
-        pidfds = [] if _has_exited(leader) else [os.dup(leader)]
-        for process in members:
-            try:
-                pidfds.append(os.pidfd_open(process.pid))
-            except OSError:
-                continue  # it ended meanwhile
-        for pidfd in pidfds:
-            opened.callback(os.close, pidfd)
+        pidfds = _hold(members, opened)
+        if not _has_exited(leader):
+            pidfds.append(os.dup(leader))  # the loop watches a descriptor only once
+            opened.callback(os.close, pidfds[-1])
         await asyncio.gather(*map(_exit_of, pidfds))
+
+
+def _hold(processes: Sequence[_Process], opened: ExitStack) -> list[int]:
+    """Return pidfds of *processes*, closed with *opened*; those that have ended are left out."""
+    pidfds = []
+    for process in processes:
+        try:
+            pidfds.append(os.pidfd_open(process.pid))
+        except OSError:
+            continue  # it ended meanwhile
+        opened.callback(os.close, pidfds[-1])
+    return pidfds
 
 
 async def _exit_of(pidfd: int) -> None:

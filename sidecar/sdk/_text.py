@@ -7,8 +7,8 @@ people and files the agent may influence. Laws:
 1. The result is one line of at most ``MAX_CHARACTERS``: no control, format, bidi, private or
    unassigned characters, no invisible selectors.
 2. No character that opens markup, a quotation or a role tag comes from the gate's sentence.
-3. No word of the gate's sentence with a slash or a backslash (paths, URLs) or longer than
-   ``MAX_WORD`` (tokens, digests) is repeated.
+3. No word of the gate's sentence with a slash or a backslash (paths, URLs; but ``directives/7``) or
+   longer than ``MAX_WORD`` (tokens, digests) is repeated.
 4. Only codes, our sentences and the gate's sentence enter; nothing of the call does.
 """
 
@@ -30,6 +30,7 @@ _SCANNED: Final = 2_000
 """How much of a hostile sentence is looked at."""
 
 _CODE: Final = re.compile(r"[A-Z][A-Z0-9_]{0,62}")
+_RESOURCE: Final = re.compile(r"(?:directives|approvals)/[A-Za-z0-9_-]+[.,;:]?")
 _SPACES: Final = frozenset({"Cc", "Zl", "Zp", "Zs"})
 _INVISIBLE: Final = frozenset({"Cf", "Cs", "Co", "Cn"})
 _WITHOUT_MARKUP: Final = str.maketrans(dict.fromkeys('<>{}[]|`"“”«»*~^', " "))
@@ -95,12 +96,15 @@ def clean(text: str, *, max_characters: int = _MAX_SENTENCE) -> str:
             marks = 0
         kept.append(character)
     # Before markup goes: it must not cut a path or a token into harmless-looking pieces.
-    words = (
-        "…" if len(word) > MAX_WORD or "/" in word or "\\" in word else word
-        for word in "".join(kept).split()
-    )
+    words = (word if _is_harmless(word) else "…" for word in "".join(kept).split())
     shown = " ".join(words).translate(_WITHOUT_MARKUP)
     return _clip(" ".join(shown.split()), max_characters)
+
+
+def _is_harmless(word: str) -> bool:
+    if len(word) > MAX_WORD:
+        return False
+    return ("/" not in word and "\\" not in word) or _RESOURCE.fullmatch(word) is not None
 
 
 def for_model(effect: str, reasons: Iterable[tuple[str, str]]) -> str:

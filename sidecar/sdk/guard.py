@@ -175,14 +175,20 @@ class Guard(Forms):
             # Imported here: grpc takes a fifth of a second, and importing the SDK must not.
             from sidecar.sdk._link import Link
 
-            link = self._link = Link(settings=self._settings, state=self._state)
+            try:
+                link = self._link = Link(settings=self._settings, state=self._state)
+            except Exception:
+                # Out of descriptors or threads: the process is in trouble, and the call is denied.
+                log.exception("the guard can't connect")
         return link
 
     def _start(self) -> None:
         self._connected()
 
     def _unreachable(self) -> Decision:
-        return local_denial(Cause.CLOSED if self._is_closed else Cause.FORKED)
+        if self._is_closed:
+            return local_denial(Cause.CLOSED)
+        return local_denial(Cause.FORKED if _fork.is_cut_off() else Cause.NOT_CONNECTED)
 
     def bury(self) -> object:
         """Give up the connection in a forked child, without touching it."""

@@ -328,8 +328,8 @@ def test_a_disagreeing_test_fails(holdfast, own_bundle):
 @pytest.mark.parametrize(
     ("arguments", "code"),
     [
-        (("files.read", "--arg", "path=README.md"), Exit.OK),
-        (("files.reed", "--arg", "path=README.md"), Exit.DENIED),
+        (("files.read", "--arg", "path=workspace/README.md"), Exit.OK),
+        (("files.reed", "--arg", "path=workspace/README.md"), Exit.DENIED),
         (("files.read", "--json-args", '{"path": 7}'), Exit.DENIED),
         (("files.read", "--json-args", "["), Exit.USAGE),
         (("files.read", "--json-args", "[]"), Exit.USAGE),
@@ -350,7 +350,7 @@ def test_a_call_is_explained(holdfast, arguments, code):
 def test_an_explanation_names_policies_and_places(holdfast):
     """Which policy, which line, and what the decision depends on."""
     result = holdfast(
-        "policy", "explain", BUNDLE, "files.read", "--agent", "demo", "--arg", "path=README.md",
+        "policy", "explain", BUNDLE, "files.read", "--agent", "demo", "--arg", "path=workspace/README.md",
         "--json",
     )  # fmt: skip
 

@@ -18,6 +18,7 @@ from sidecar.sdk import Effect, GateUnavailable, Guard, Result
 from sidecar.sdk import _wire as wire
 from sidecar.sdk._link import CHANNEL_OPTIONS
 from sidecar.sdk._questions import Questions
+from sidecar.sdk._streams import Backoff
 
 Answer = guard_pb2.AuthorizeStreamResponse.Item
 SHORT = timedelta(milliseconds=60)
@@ -313,12 +314,28 @@ async def test_bytes_that_are_no_message_deny(socket_path: Path) -> None:
     assert decision.reason.metadata["status"] == "DATA_LOSS"
 
 
-async def test_call_that_waits_for_a_restarted_gate_is_decided(stopped_gate: Any) -> None:
+@pytest.fixture
+def first_failure(monkeypatch: pytest.MonkeyPatch) -> asyncio.Event:
+    """Set when the guard has failed to connect for the first time."""
+    failed = asyncio.Event()
+    real = Backoff.next_pause_s
+
+    def noted(self: Backoff) -> float:
+        failed.set()
+        return real(self)
+
+    monkeypatch.setattr(Backoff, "next_pause_s", noted)
+    return failed
+
+
+async def test_call_that_waits_for_a_restarted_gate_is_decided(
+    stopped_gate: Any, first_failure: asyncio.Event
+) -> None:
     """A gate that comes back before the deadline decides the calls that waited for it."""
     gate = stopped_gate
     async with Guard(gate.address, deadline=LONG) as guard:
         waiting = asyncio.create_task(guard.authorize("t", {}))
-        await asyncio.sleep(0.05)
+        await first_failure.wait()
         await gate.start()
         decision = await waiting
         await gate.stop()
@@ -614,12 +631,14 @@ async def test_wait_ready_is_bounded(socket_path: Path) -> None:
             await guard.wait_ready(timedelta(milliseconds=50))
 
 
-async def test_wait_ready_returns_when_the_gate_comes(stopped_gate: Any) -> None:
+async def test_wait_ready_returns_when_the_gate_comes(
+    stopped_gate: Any, first_failure: asyncio.Event
+) -> None:
     """A gate that starts late is awaited."""
     gate = stopped_gate
     async with Guard(gate.address) as guard:
         ready = asyncio.create_task(guard.wait_ready(5))
-        await asyncio.sleep(0.05)
+        await first_failure.wait()
         await gate.start()
         await ready
         await gate.stop()
@@ -758,6 +777,27 @@ async def test_crash_of_a_background_task_denies_everything(
         decision = await guard.authorize("t", {})
 
     assert decision.reason.code == "SHUTTING_DOWN"
+
+
+async def test_guard_that_cannot_make_a_channel_denies(
+    gate: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process without descriptors or threads gets denials, not exceptions."""
+
+    def fails(*args: Any, **kwargs: Any) -> Any:
+        raise OSError(24, "too many open files")
+
+    with monkeypatch.context() as broken:
+        broken.setattr("grpc.aio.insecure_channel", fails)
+        guard = Guard(gate.address, deadline=LONG)
+        denied = await guard.authorize("t", {})
+        with pytest.raises(GateUnavailable):
+            await guard.wait_ready(1)
+    allowed = await guard.authorize("t", {})
+    await guard.aclose()
+
+    assert denied.reason.metadata["cause"] == "NOT_CONNECTED"
+    assert allowed.allowed
 
 
 async def test_report_without_room_is_refused(gate: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -33,7 +33,8 @@ def problems(text: str) -> list[str]:
         found.append("invisible character")
     if set(text) & set('<>{}[]|`"\\\n'):
         found.append("markup")
-    if any(len(word) > 70 or "/" in word for word in text.split(" ")):
+    words = [word for word in text.split(" ") if not word.startswith(("directives/", "approvals/"))]
+    if any(len(word) > 70 or "/" in word for word in words):
         found.append("path or token")
     return found
 
@@ -78,6 +79,13 @@ def test_paths_urls_and_tokens_are_not_repeated(secret: str) -> None:
     told = clean(f"the argument {secret} is wrong")
 
     assert told == "the argument … is wrong"
+
+
+def test_names_of_our_own_resources_are_told() -> None:
+    """A person who is told of the denial can look the directive up; nothing may hide behind it."""
+    told = clean("directives/7 holds agent a; see directives/../etc and directives/7/x")
+
+    assert told == "directives/7 holds agent a; see … and …"
 
 
 def test_nothing_of_the_call_or_the_metadata_is_told() -> None:
