@@ -62,7 +62,7 @@ help: ## List what make can do
 
 .PHONY: run
 run: .venv/.run-ready ## Start Holdfast with a demonstration agent (ARGS="..." is passed on)
-	@.venv/bin/holdfast quickstart $(ARGS)
+	@.venv/bin/holdfast quickstart $(ARGS) || { code=$$?; [ $$code -eq 130 ] || exit $$code; }
 
 # --- checking it -----------------------------------------------------------------------------
 

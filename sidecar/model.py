@@ -19,6 +19,7 @@ __all__ = [
     "Destination",
     "Directive",
     "Effect",
+    "Executable",
     "Fingerprint",
     "Level",
     "Obligations",
@@ -322,6 +323,19 @@ class Directive:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Executable:
+    """What a program was when the decision was made; another file of its name is not it."""
+
+    path: str
+    device: int
+    inode: int
+    change_time_ns: int
+    """Tells apart files that got the same inode one after the other, and contents of one file."""
+    sha256: str = ""
+    """Lower-case hex; empty if the content is not pinned."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Obligations:
     """What the caller must do for an ALLOW to hold, or what a HOLD waits for."""
 
@@ -333,6 +347,8 @@ class Obligations:
     hold_approver_role: str = ""
     hold_quorum: int = 0
     hold_expiry_s: int = 0
+    executables: tuple[Executable, ...] = ()
+    """Programs that the call's commands name; one that is another at use must not be run."""
 
 
 NO_OBLIGATIONS: Final = Obligations()

@@ -29,6 +29,8 @@ PATH_FORMAT: Final = "holdfast-path"
 ARGV_FORMAT: Final = "holdfast-argv"
 _PREFIX: Final = "holdfast-"
 _BRANCHES: Final = ("anyOf", "oneOf", "allOf")
+_VALUES: Final = ("enum", "const")
+"""Keywords that hold values, not schemas: what looks like a format there is only data."""
 _MAX_SCHEMA_DEPTH: Final = 64
 
 _ITEMS: Final = None
@@ -150,8 +152,10 @@ def _written(node: Any, depth: int) -> Iterator[str]:
         name = node.get("format")
         if isinstance(name, str) and name.startswith(_PREFIX):
             yield name
-        for inner in node.values():
-            yield from _written(inner, depth + 1)
+        is_schema = isinstance(node.get("type"), (str, list))  # not a mapping of properties
+        for key, inner in node.items():
+            if not (is_schema and key in _VALUES):
+                yield from _written(inner, depth + 1)
     elif isinstance(node, list):
         for inner in node:
             yield from _written(inner, depth + 1)

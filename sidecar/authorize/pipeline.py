@@ -5,9 +5,10 @@
  2. **Shape**: strict I-JSON arguments and ASCII identifiers; reject, never normalise.
  3. **Containment**: latch and directives.
  4. **Token**, when the tool asks for one.
- 5. **Registry**: a known agent and tool, arguments that match its schema; the class is the
-    registry's.
- 6. **Destination**, for network tools: strict host rules, addresses pinned as an obligation.
+ 5. **Registry**: a known agent and tool, arguments that match its schema, and the files and
+    programs they name, as they are on disk now; the class is the registry's.
+ 6. **Destination**, for network tools: strict host rules; addresses are resolved only for a call that
+    would be allowed, and pinned as an obligation.
  7. **Limits**: rate and budget.
  8. **Policy**: from the cache or fresh from Cedar.
  9. **Approval**: a held call is answered HOLD.
@@ -18,6 +19,8 @@
 
 The order of verdicts is total: killed > revoked > stale > policy deny > needs approval > allow.
 Everything up to the record is synchronous, so nothing can change under a decision while it is made.
+That holds for the look at the disk in 5 too: it blocks the event loop for a walk of ``open`` calls
+per path, which only tools whose schema has a ``holdfast-…`` format pay, at every call.
 This module is the only place where an unexpected exception becomes a denial.
 """
 
@@ -25,10 +28,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final
 
 import structlog
 
+from sidecar.arguments import FormatRules
 from sidecar.audit.log import AuditLog
 from sidecar.authorize.cache import DecisionCache, cache_key
 from sidecar.authorize.destination import destination_of
@@ -47,8 +52,8 @@ from sidecar.ids import Ids
 from sidecar.model import (
     AgentId,
     Decision,
-    Destination,
     Effect,
+    Executable,
     Level,
     Obligations,
     Reason,
@@ -303,6 +308,9 @@ class Pipeline:
         if problem is not None:
             draft.deny(Reason(ReasonCode(problem.kind), problem.text))
             return
+        formats = policy.formats.get(tool.name)
+        if formats is not None and not self._check_formats(draft, tool, formats):
+            return
         # 6. Destination.
         if not self._check_destination(draft, tool):
             return
@@ -322,6 +330,9 @@ class Pipeline:
             return
         # 8. Policy, 9. approval.
         self._apply_policy(draft, policy)
+        # 6 again, for what would be allowed: its addresses.
+        if draft.effect is Effect.ALLOW:
+            self._resolve_or_pin(draft, tool)
         if draft.effect is Effect.ALLOW and draft.directive is not None:
             self._soften(draft, draft.directive, tool)
         if draft.effect is Effect.ALLOW and draft.charge is not None and not draft.is_rehearsal:
@@ -356,7 +367,9 @@ class Pipeline:
             draft.hold(
                 judgement.reasons[0],
                 Obligations(
-                    addresses=draft.obligations.addresses, hold_reason=judgement.hold_reason
+                    addresses=draft.obligations.addresses,
+                    executables=draft.obligations.executables,
+                    hold_reason=judgement.hold_reason,
                 ),
             )
             return
@@ -391,7 +404,31 @@ class Pipeline:
         revoked = draft.world.revocations.match(result)
         return Reason(revoked.code, revoked.text) if revoked is not None else None
 
+    def _check_formats(self, draft: Draft, tool: ToolSpec, formats: FormatRules) -> bool:
+        call = draft.call
+        assert call is not None  # noqa: S101 - set in step 2
+        try:
+            found = formats.check(call.arguments, roots=tool.path_roots)
+        except ShapeError as exc:
+            draft.deny(Reason(exc.code, exc.message))
+            return False
+        if found.executables:
+            draft.obligations = Obligations(
+                executables=tuple(
+                    Executable(
+                        path=program.path,
+                        device=program.device,
+                        inode=program.inode,
+                        change_time_ns=program.change_time_ns,
+                        sha256=program.sha256,
+                    )
+                    for program in found.executables
+                )
+            )
+        return True
+
     def _check_destination(self, draft: Draft, tool: ToolSpec) -> bool:
+        """Apply the host rules; return whether the call may go on. No name is resolved here."""
         call = draft.call
         assert call is not None  # noqa: S101 - set in step 2
         if tool.destination is None:
@@ -411,28 +448,32 @@ class Pipeline:
             return False
         draft.destination = destination
         draft.hosts = (destination.host,)
-        if not tool.destination.is_resolved:
-            return True
-        if draft.addresses is None and not destination.is_ip:
-            # Directives on the host need no addresses: a blocked name is never even resolved.
-            verdict = draft.world.containment.effective(
-                Subject(agent=draft.question.agent, tool=tool.name, hosts=frozenset(draft.hosts))
-            )
-            if verdict is None or verdict.level < Level.READ_ONLY:
-                draft.unresolved = destination.host
-                return False
-            return True
-        return self._pin(draft, tool, destination)
+        return not destination.is_ip or self._pin(draft, tool, (destination.host,))
 
-    def _pin(self, draft: Draft, tool: ToolSpec, destination: Destination) -> bool:
-        addresses = (destination.host,) if destination.is_ip else draft.addresses or ()
+    def _resolve_or_pin(self, draft: Draft, tool: ToolSpec) -> None:
+        """Pin the addresses of an ALLOW, or ask for them to be resolved first.
+
+        Last of all, because a name that is looked up is told to whoever serves it: for a call that
+        policy, limits or containment deny, nothing may be looked up.
+        """
+        destination, spec = draft.destination, tool.destination
+        if destination is None or destination.is_ip or spec is None or not spec.is_resolved:
+            return
+        if draft.addresses is None:
+            draft.effect = Effect.DENY  # until somebody calls ``resolve``
+            draft.unresolved = destination.host
+            return
+        self._pin(draft, tool, draft.addresses)
+
+    def _pin(self, draft: Draft, tool: ToolSpec, addresses: tuple[str, ...]) -> bool:
+        assert draft.destination is not None  # noqa: S101 - set in step 6
         result = check_destination(
-            destination, addresses, allow_private=tool.allow_private_addresses
+            draft.destination, addresses, allow_private=tool.allow_private_addresses
         )
         if isinstance(result, Refusal):
             draft.deny(Reason(result.code, result.text))
             return False
-        draft.obligations = Obligations(addresses=result)
+        draft.obligations = replace(draft.obligations, addresses=result)
         return True
 
     def _check_limits(self, draft: Draft, policy: PolicyInForce) -> bool:
@@ -467,6 +508,7 @@ class Pipeline:
                     Reason(ReasonCode.POLICY_HOLD, hold.reason, {"tier": hold.tier}),
                     Obligations(
                         addresses=draft.obligations.addresses,
+                        executables=draft.obligations.executables,
                         hold_reason=hold.reason,
                         hold_tier=hold.tier,
                         hold_approver_role=hold.approver_role,

@@ -8,9 +8,11 @@ still the current one.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+from sidecar.arguments import FormatRules
 from sidecar.authorize.limits import Limiter
 from sidecar.containment.machine import ContainmentState
 from sidecar.model import Reason
@@ -30,6 +32,8 @@ class PolicyInForce:
     engine: PolicyEngine
     limiter: Limiter
     validator: TokenValidator
+    formats: Mapping[str, FormatRules]
+    """By tool, for those alone whose arguments name files or programs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -42,7 +42,7 @@ from sidecar.identifiers import check_agent_id
 from sidecar.ids import RandomIds
 from sidecar.keys import load_or_create_key, load_or_create_secret
 from sidecar.latch.reader import LatchReader
-from sidecar.model import AgentId, Decision
+from sidecar.model import AgentId, Decision, ReasonCode
 from sidecar.observe.exposition import serve_metrics
 from sidecar.observe.metrics import Metrics
 from sidecar.policy.engine import PolicyVerdict
@@ -55,6 +55,7 @@ _CACHE_ENTRIES: Final = 100_000
 _CHECK_EVERY_S: Final = 0.1
 _LATCH_DEADLINE_S: Final = 20.0
 _STOP_GRACE_S: Final = 2.0
+_CONTAINED: Final = frozenset({ReasonCode.KILLED, ReasonCode.FROZEN})
 log = structlog.get_logger("holdfast.gate")
 
 
@@ -234,9 +235,9 @@ class _Gate:
 
     async def _tell_health(self) -> None:
         world = self.state.current()
+        is_held = world.blocker is not None and world.blocker.code in _CONTAINED
         is_serving = (
-            (world.blocker is None or world.policy is not None)
-            and world.policy is not None
+            (world.blocker is None or is_held)  # a gate that is contained does its work
             and self.state.staleness() is None
             and self.audit.is_healthy
         )

@@ -7,7 +7,8 @@ Laws:
    is sealed), it is in the state alone, and every gate denies everything.
 2. A directive that finds no room is published without the revocations that go with it; one on
    everything, in the last resort, as a level in the slot alone. A kill of everything cannot fail for
-   lack of room.
+   lack of room. What ends a directive makes room, and needs none: in the last resort the directive
+   is left out of the journal without a record of why.
 3. A TTL is measured on the boot clock. The wall clock shows it and decides nothing. After a reboot,
    when nobody can say how long the host was off, it starts anew: it may end late, never early.
 4. A level in the slot that no record explains becomes a directive without an author again.
@@ -16,6 +17,7 @@ Laws:
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Final
 
 from sidecar.clock import Clock
@@ -80,10 +82,20 @@ class ContainmentJournal:
             rewritten.append(self._everything(state, records))
             return rewritten[-1]
 
+        def live_without() -> Sequence[Record]:
+            rewritten.append(self._everything(state, ()))
+            return rewritten[-1]
+
+        publish = partial(
+            self._writer.publish, records, level=state.global_level, is_unsealing=is_unsealing
+        )
         try:
-            self._writer.publish(
-                records, level=state.global_level, live=live, is_unsealing=is_unsealing
-            )
+            try:
+                publish(live=live)
+            except JournalFullError:
+                if not all(isinstance(event, Released | Expired) for event in events):
+                    raise
+                publish(live=live_without, is_compacting=True)  # law 2
         except NotDurableError:
             self._accept(state, events, records)
             raise

@@ -311,5 +311,9 @@ def _reason(directive: Directive) -> Reason:
     return Reason(
         _CODES[directive.level],
         f"{directive.name} holds {directive.target.describe()} at level {directive.level.name}",
-        {"directive": directive.name, "level": directive.level.name},
+        {
+            "directive": directive.name,
+            "level": directive.level.name,
+            "target": directive.target.describe(),
+        },
     )

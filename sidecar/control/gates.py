@@ -55,7 +55,7 @@ class GateConnection:
 
 
 class GateRegistry:
-    """Gates by id; the newest connection of a gate wins."""
+    """Gates by id; one connection for each."""
 
     def __init__(self, *, acks: AckTracker) -> None:
         self._acks = acks
@@ -66,6 +66,10 @@ class GateRegistry:
     def connected(self) -> list[GateConnection]:
         """Return the gates that are connected now."""
         return list(self._gates.values())
+
+    def is_connected(self, gate: str) -> bool:
+        """Return whether a gate of this id is connected now."""
+        return gate in self._gates
 
     def known(self, gate: str) -> GateConnection | None:
         """Return a gate that is or was connected since control started."""
@@ -180,6 +184,11 @@ class SyncServicer(sync_pb2_grpc.SyncServiceServicer):
         if first is grpc.aio.EOF or first.WhichOneof("kind") != "hello":
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "the first message must be hello")
         hello = first.hello
+        if self._registry.is_connected(hello.gate):
+            # Two processes under one name: the one that is here stays; a receipt must not lie.
+            await context.abort(
+                grpc.StatusCode.ALREADY_EXISTS, f"a gate {hello.gate} is connected already"
+            )
         gate = GateConnection(
             hello.gate, tuple(hello.agents), Path(hello.audit_directory), hello.verifier_key
         )

@@ -152,6 +152,15 @@ def _fill_obligations(message: types_pb2.Obligations, decision: Decision) -> Non
     obligations = decision.obligations
     message.addresses.extend(obligations.addresses)
     message.max_redirects = obligations.max_redirects
+    for executable in obligations.executables:
+        added = message.executables.add(
+            path=executable.path,
+            device=executable.device,
+            inode=executable.inode,
+            sha256=executable.sha256,
+        )
+        time = added.change_time
+        time.seconds, time.nanos = divmod(executable.change_time_ns, _NS)
     if decision.effect is Effect.HOLD:
         message.hold_reason = obligations.hold_reason
         message.hold_tier = obligations.hold_tier

@@ -13,7 +13,9 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from decimal import Decimal
+from types import MappingProxyType
 
+from sidecar.arguments import FormatRules
 from sidecar.authorize.limits import Limiter
 from sidecar.authorize.world import PolicyInForce
 from sidecar.clock import Clock
@@ -66,7 +68,7 @@ class PolicyBuilder:
         Raises:
             DocumentError: They are no valid bundle.
         """
-        bundle, engine = await asyncio.to_thread(_load, dict(files))
+        bundle, engine, formats = await asyncio.to_thread(_load, dict(files))
         issuers = {name: _issuer(spec) for name, spec in bundle.issuers.items()}
         ring = KeyRing(issuers=issuers, clock=self._clock)
         limiter = Limiter([_Limit.of(spec) for spec in bundle.limits])
@@ -79,6 +81,7 @@ class PolicyBuilder:
             engine=engine,
             limiter=limiter,
             validator=TokenValidator(issuers=issuers, keys=ring, clock=self._clock),
+            formats=formats,
         )
         await self._keep_keys(ring, issuers, bundle)
         self._previous = policy
@@ -144,9 +147,11 @@ class _Limit:
         )
 
 
-def _load(files: dict[str, bytes]) -> tuple[Bundle, PolicyEngine]:
+def _load(files: dict[str, bytes]) -> tuple[Bundle, PolicyEngine, Mapping[str, FormatRules]]:
     bundle = load_bundle_from_files(files)
-    return bundle, PolicyEngine(bundle)
+    rules = {name: FormatRules.of(tool.arguments_schema) for name, tool in bundle.tools.items()}
+    formats = MappingProxyType({name: found for name, found in rules.items() if found})
+    return bundle, PolicyEngine(bundle), formats
 
 
 def _issuer(spec: BundledIssuer) -> IssuerSpec:

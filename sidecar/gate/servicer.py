@@ -54,6 +54,7 @@ class GuardServicer:
         self._watch = watch
         self._max_in_flight = max_in_flight
         self._in_flight = 0
+        self._claims = 0
 
     def handler(self) -> grpc.GenericRpcHandler:
         """Return the handler that serves exactly the guard service's methods."""
@@ -125,9 +126,7 @@ class GuardServicer:
                 await outbox.has_room(_MAX_TASKS)
                 await self._decide_batch(received, outbox, context)
 
-    async def _decide_batch(
-        self, received: Received, outbox: Outbox, context: Context
-    ) -> None:
+    async def _decide_batch(self, received: Received, outbox: Outbox, context: Context) -> None:
         batch = received.message
         if batch is None:
             assert received.problem is not None  # noqa: S101 - the decoder's contract
@@ -235,8 +234,16 @@ class GuardServicer:
     def _note_claims(self, context: Context) -> None:
         """Log metadata that claims an identity: it has no effect, but somebody tries something."""
         for key, _value in context.invocation_metadata() or ():
-            if key.startswith(_IDENTITY_CLAIMS):
-                log.warning("identity claim in metadata ignored", agent=self._agent, key=key[:64])
+            if not key.startswith(_IDENTITY_CLAIMS):
+                continue
+            self._claims += 1
+            if self._claims.bit_count() == 1:  # 1, 2, 4, 8 … so that claims cannot flood the log
+                log.warning(
+                    "identity claim in metadata ignored",
+                    agent=self._agent,
+                    key=key[:64],
+                    times=self._claims,
+                )
 
 
 def _overload(limit: int) -> Reason:

@@ -6,8 +6,8 @@ Laws:
 1. While the active half has room, records are appended.
 2. A full half is compacted: everything that stands is written into the other half, under the next
    generation; never while a slot that may be needed after a crash points there.
-3. What fits in neither half goes into the slot itself, and moves out with the next compaction, so
-   that the records inline are always the newest.
+3. What does not fit, or would have to wait for the other half, goes into the slot itself as long as
+   there is room, and moves out with the next compaction. So what is inline is always the newest.
 4. If that is full too, nothing is written, and the caller learns it.
 """
 
@@ -60,10 +60,23 @@ def place(
         data, chain = encode_records(records, generation=base.generation, chain=base.chain)
         length = base.journal_length + len(data)
         return data, replace(base, journal_length=length, chain=chain)
-    everything = live()
-    if sum(map(encoded_length, everything)) <= base.half_bytes:
-        return _compacted(base, everything) if is_other_half_free else None
-    return b"", _inlined(base, records)
+    everything = tuple(live())
+    count = _fitting(everything, base.half_bytes)
+    is_overflowing = count < len(everything)
+    if not is_compacting and (is_overflowing or not is_other_half_free):
+        inline = encode_inline((*decode_inline(base.inline), *records))
+        if len(inline) <= INLINE_BYTES:
+            return b"", replace(base, inline=inline)
+    inline = encode_inline(everything[count:])
+    if len(inline) > INLINE_BYTES:
+        raise JournalFullError(
+            "the latch journal is full, even compacted",
+            hint="release directives that are not needed any more",
+        )
+    if not is_other_half_free:
+        return None
+    data, slot = _compacted(base, everything[:count])
+    return data, replace(slot, inline=inline)
 
 
 def nothing(install_id: bytes | None, *, half_bytes: int) -> Slot:
@@ -94,15 +107,13 @@ def _compacted(base: Slot, everything: Sequence[Record]) -> tuple[bytes, Slot]:
         half=1 - base.half,
         journal_length=len(data),
         chain=chain,
-        inline=b"",
     )
 
 
-def _inlined(base: Slot, records: Sequence[Record]) -> Slot:
-    inline = encode_inline((*decode_inline(base.inline), *records))
-    if len(inline) > INLINE_BYTES:
-        raise JournalFullError(
-            "the latch journal is full, even compacted",
-            hint="release directives that are not needed any more",
-        )
-    return replace(base, inline=inline)
+def _fitting(records: Sequence[Record], room: int) -> int:
+    """Return how many of *records*, from the first on, fit into *room* bytes."""
+    for count, record in enumerate(records):
+        room -= encoded_length(record)
+        if room < 0:
+            return count
+    return len(records)

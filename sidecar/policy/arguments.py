@@ -12,6 +12,9 @@ Laws:
 5. Patterns run on a linear-time engine; one that needs backtracking is refused at load.
 6. A problem is described without the value, and without names the caller made up, unless the
    argument is one that the tool reveals.
+7. Of ``format`` only ``holdfast-path`` and ``holdfast-argv`` may appear, and only on a type that can
+   hold one. They say nothing about form, so nothing here enforces them: the gate looks at the disk
+   (``sidecar.arguments``), after the schema was found to match.
 """
 
 from __future__ import annotations
@@ -28,14 +31,22 @@ from sidecar.documents import KeyPath, closest, did_you_mean, short
 from sidecar.policy.fields import ArgumentName
 
 __all__ = [
+    "ARGV_FORMAT",
     "NO_ARGUMENTS",
+    "PATH_FORMAT",
     "ArgumentProblem",
     "ArgumentsValidator",
     "check_schema",
     "closed_schema",
+    "formats_of",
 ]
 
 NO_ARGUMENTS: Final[Mapping[str, Any]] = {"type": "object", "properties": {}}
+
+# The names that ``sidecar.arguments`` enforces; the components do not import each other.
+PATH_FORMAT: Final = "holdfast-path"
+ARGV_FORMAT: Final = "holdfast-argv"
+_FORMATS: Final[Mapping[str, str]] = {PATH_FORMAT: "string", ARGV_FORMAT: "array"}
 
 MAX_SCHEMA_DEPTH: Final = 12
 MAX_PROPERTIES: Final = 256
@@ -233,7 +244,9 @@ def _check_node(schema: Any, path: KeyPath, note: _Note, depth: int) -> None:
             return note((*path, "type"), f"{short(name)} is not one of {', '.join(_TYPES)}", hint)
     allowed = _ANNOTATIONS | {"type"} | frozenset().union(*(_KEYWORDS[name] for name in names))
     for keyword in schema:
-        if keyword not in allowed:
+        if keyword == "format" and _is_format(schema["format"]):
+            _check_format(schema, frozenset(names), path, note)
+        elif keyword not in allowed:
             _note_keyword(keyword, path, note, allowed)
     if "object" in names:
         _check_object(schema, path, note, depth)
@@ -255,6 +268,32 @@ def _note_keyword(keyword: str, path: KeyPath, note: _Note, allowed: frozenset[s
     else:
         hint = did_you_mean(keyword, allowed) or "remove it: it would not be enforced"
         note((*path, keyword), f"the keyword {short(keyword)} is not supported", hint)
+
+
+def _is_format(value: object) -> bool:
+    return isinstance(value, str) and value in _FORMATS
+
+
+def _check_format(
+    schema: Mapping[str, Any], names: frozenset[str], path: KeyPath, note: _Note
+) -> None:
+    """Refuse a format on a type of which some values could not be checked."""
+    name = schema["format"]
+    place = (*path, "format")
+    if names - {"null"} != {_FORMATS[name]}:
+        note(place, f"{name} does not apply to this type", f"write `type: {_FORMATS[name]}`")
+        return
+    items = schema.get("items")
+    if name == ARGV_FORMAT and isinstance(items, dict) and items.get("type") != "string":
+        note(place, "a command is a list of words", "write `items: {type: string}`")
+
+
+def formats_of(schema: Mapping[str, Any]) -> frozenset[str]:
+    """Return the formats in *schema*, which ``check_schema`` has found good."""
+    found = {schema["format"]} if "format" in schema else set()
+    inner = [*schema.get("properties", {}).values(), *schema.get("anyOf", ())]
+    inner += [schema["items"]] if "items" in schema else []
+    return frozenset(found).union(*map(formats_of, inner))
 
 
 def _check_any_of(schema: Mapping[str, Any], path: KeyPath, note: _Note, depth: int) -> None:

@@ -26,6 +26,7 @@ __all__ = [
     "LimitName",
     "OperatorName",
     "Owner",
+    "PathRoot",
     "Sentence",
     "SessionName",
     "ToolNameField",
@@ -38,6 +39,8 @@ __all__ = [
 _UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _DURATION: Final = re.compile(r"([1-9][0-9]{0,6})([smhd])", re.ASCII)
 _POLICY_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,127}", re.ASCII)
+_MAX_PATH_BYTES: Final = 4095
+_MAX_NAME_BYTES: Final = 255
 
 
 class FileModel(BaseModel):
@@ -146,6 +149,25 @@ ArgumentName = Annotated[
 ]
 Owner = Annotated[str, _named("an owner", r"[\x21-\x7e]{1,254}", "a mail address or user name")]
 Sentence = Annotated[str, _text("the text", 500)]
+
+
+def _path_root(value: str) -> str:
+    is_good = value.startswith("/") and value.isprintable() and not {"\\", "%"} & set(value)
+    if is_good and value != "/":
+        names = value[1:].split("/")
+        is_good = len(value.encode()) <= _MAX_PATH_BYTES and all(
+            name not in ("", ".", "..") and len(name.encode()) <= _MAX_NAME_BYTES for name in names
+        )
+    if not is_good:
+        raise ValueError(
+            f"{short(value)} is not the path of a directory: write its real, absolute path, without "
+            "empty, . or .. parts, a slash at the end, \\ or %"
+        )
+    return value
+
+
+# No laxer than ``sidecar.arguments`` is at every call: a root it refuses would deny the whole tool.
+PathRoot = Annotated[str, AfterValidator(_path_root)]
 
 
 def is_policy_id(value: str) -> bool:

@@ -6,6 +6,8 @@ Laws:
 1. A tool's class comes from here alone, never from the caller.
 2. An argument is written in clear to the log only if ``reveal`` names it.
 3. A network tool names the one required string argument that says where it goes.
+4. A tool with an argument of format ``holdfast-path`` says below which directories (``path_roots``)
+   it may name files; there is no default.
 """
 
 from __future__ import annotations
@@ -22,17 +24,27 @@ from sidecar.errors import DocumentError
 from sidecar.model import ToolClass, ToolName
 from sidecar.policy.arguments import (
     NO_ARGUMENTS,
+    PATH_FORMAT,
     ArgumentProblem,
     ArgumentsValidator,
     check_schema,
     closed_schema,
+    formats_of,
 )
-from sidecar.policy.fields import DataClass, FileModel, Sentence, ToolNameField, Version
+from sidecar.policy.fields import (
+    DataClass,
+    FileModel,
+    PathRoot,
+    Sentence,
+    ToolNameField,
+    Version,
+)
 from sidecar.policy.types import RecordType, visible_record
 
 __all__ = ["DestinationKind", "DestinationSpec", "ToolSpec", "parse_tools"]
 
 MAX_TOOLS = 2000
+MAX_PATH_ROOTS = 64
 
 DestinationKind = Literal["url", "host", "bare"]
 
@@ -68,6 +80,12 @@ class ToolSpec:
     reveal: frozenset[str]
     destination: DestinationSpec | None
     allow_private_addresses: bool
+    path_roots: tuple[str, ...]
+    """Real directories of the gate's host below which arguments of format ``holdfast-path`` lie.
+
+    The gate looks at the disk at every call; whoever only checks a bundle (``validate_arguments``,
+    the bundle's tests) does not: it may not be the host on which the files are.
+    """
     token_issuer: str | None
     visible: RecordType = field(repr=False)
     """What of the arguments a policy can see."""
@@ -96,6 +114,7 @@ class _Tool(FileModel):
     reveal: list[str] = Field(default_factory=list)
     destination: _Destination | None = None
     allow_private_addresses: bool = False
+    path_roots: Annotated[list[PathRoot], Field(max_length=MAX_PATH_ROOTS)] | None = None
     token: _Token | None = None
 
 
@@ -178,6 +197,23 @@ def _check_tool(name: str, tool: _Tool, document: Document, problems: list[Docum
                 hint="remove it, or name the destination",
             )
         )
+    has_paths = PATH_FORMAT in formats_of(tool.arguments)
+    if has_paths and not tool.path_roots:
+        problems.append(
+            document.error(
+                (*place, "path_roots"),
+                f"is missing: an argument has the format {PATH_FORMAT}",
+                hint="list the directories below which it may lie: `path_roots: [/srv/data]`",
+            )
+        )
+    if not has_paths and tool.path_roots is not None:
+        problems.append(
+            document.error(
+                (*place, "path_roots"),
+                f"means nothing for a tool without an argument of format {PATH_FORMAT}",
+                hint=f"remove it, or add `format: {PATH_FORMAT}` to the argument",
+            )
+        )
 
 
 def _spec(name: str, tool: _Tool) -> ToolSpec:
@@ -200,6 +236,7 @@ def _spec(name: str, tool: _Tool) -> ToolSpec:
             )
         ),
         allow_private_addresses=tool.allow_private_addresses,
+        path_roots=tuple(tool.path_roots or ()),
         token_issuer=None if tool.token is None else tool.token.issuer,
         visible=visible_record(tool.arguments),
         validator=ArgumentsValidator(tool.arguments, reveal=reveal),

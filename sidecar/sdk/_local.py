@@ -29,6 +29,7 @@ class Cause(StrEnum):
     ARGUMENTS_TOO_DEEP = "ARGUMENTS_TOO_DEEP"
     ARGUMENTS_TOO_LARGE = "ARGUMENTS_TOO_LARGE"
     ARGUMENTS_CHANGED = "ARGUMENTS_CHANGED"
+    EXECUTABLE_CHANGED = "EXECUTABLE_CHANGED"
     TEXT_NOT_UNICODE = "TEXT_NOT_UNICODE"
     TEXT_TOO_LARGE = "TEXT_TOO_LARGE"
     TOKEN_UNREADABLE = "TOKEN_UNREADABLE"  # noqa: S105 - a cause, not a credential
@@ -52,6 +53,7 @@ _TEXTS: Final[dict[Cause, tuple[str, str]]] = {
     Cause.ARGUMENTS_TOO_DEEP: ("LIMITS", "the arguments are nested too deeply"),
     Cause.ARGUMENTS_TOO_LARGE: ("TOO_LARGE", "the arguments are larger than 64 KiB"),
     Cause.ARGUMENTS_CHANGED: ("MALFORMED", "the arguments changed while the gate decided"),
+    Cause.EXECUTABLE_CHANGED: ("SCHEMA", "the program is not the one that was decided on"),
     Cause.TEXT_NOT_UNICODE: ("MALFORMED", "a field of the call is not Unicode text"),
     Cause.TEXT_TOO_LARGE: ("TOO_LARGE", "a field of the call is too long"),
     Cause.TOKEN_UNREADABLE: ("TOKEN_MISSING", "the agent's token could not be obtained"),

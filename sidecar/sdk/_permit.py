@@ -19,6 +19,7 @@ from datetime import timedelta
 from typing import Any, Final, Protocol
 
 from sidecar.sdk._arguments import Unfit, encode_arguments
+from sidecar.sdk._executables import is_unchanged
 from sidecar.sdk._local import Cause, local_denial
 from sidecar.sdk.errors import error_of
 from sidecar.sdk.values import Decision, Effect, Obligations, Result
@@ -84,6 +85,16 @@ class Permit:
     def addresses(self) -> tuple[str, ...]:
         """Addresses the destination resolved to: dial one of these, do not resolve again."""
         return self.decision.obligations.addresses
+
+    def verify_executables(self) -> None:
+        """Look, just before running them, whether the call's programs are still those decided on.
+
+        Raises:
+            Denied: one is not; the permission is reported as not used.
+        """
+        if not all(map(is_unchanged, self.decision.obligations.executables)):
+            self.revoke()
+            raise error_of(local_denial(Cause.EXECUTABLE_CHANGED))
 
     def finish(self, result: Result, *, detail: str = "", response_digest: str = "") -> None:
         """Say how the action ended, where an exception or its absence does not tell.

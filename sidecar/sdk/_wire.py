@@ -26,6 +26,7 @@ from sidecar.sdk.values import (
     Containment,
     Decision,
     Effect,
+    Executable,
     LogConfirmation,
     Obligations,
     Reason,
@@ -190,6 +191,16 @@ def _obligations(message: types_pb2.Obligations) -> Obligations:
         hold_approver_role=message.hold_approver_role,
         hold_quorum=message.hold_quorum,
         hold_expiry=timedelta(seconds=min(max(0, message.hold_expiry.seconds), 10**9)),
+        executables=tuple(
+            Executable(
+                path=program.path,
+                device=program.device,
+                inode=program.inode,
+                change_time_ns=_nanoseconds(program.change_time),
+                sha256=program.sha256,
+            )
+            for program in message.executables
+        ),
     )
 
 

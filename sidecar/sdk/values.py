@@ -26,6 +26,7 @@ __all__ = [
     "Containment",
     "Decision",
     "Effect",
+    "Executable",
     "LogConfirmation",
     "Obligations",
     "Reason",
@@ -65,6 +66,18 @@ class Reason:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Executable:
+    """What a program was when the decision was made; another file of its name is not it."""
+
+    path: str
+    device: int
+    inode: int
+    change_time_ns: int
+    sha256: str = ""
+    """Lower-case hex; empty if the content is not pinned."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Obligations:
     """What the caller must do for an ALLOW to hold, or what a HOLD waits for."""
 
@@ -77,6 +90,8 @@ class Obligations:
     hold_approver_role: str = ""
     hold_quorum: int = 0
     hold_expiry: timedelta = timedelta(0)
+    executables: tuple[Executable, ...] = ()
+    """Programs of the call's commands: see ``Permit.verify_executables``."""
 
 
 NO_OBLIGATIONS: Final = Obligations()

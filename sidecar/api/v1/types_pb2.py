@@ -26,7 +26,7 @@ from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1asidecar/api/v1/types.proto\x12\x0esidecar.api.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x8d\x01\n\x06Reason\x12\x0c\n\x04\x63ode\x18\x01 \x01(\t\x12\x0c\n\x04text\x18\x02 \x01(\t\x12\x36\n\x08metadata\x18\x03 \x03(\x0b\x32$.sidecar.api.v1.Reason.MetadataEntry\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xc0\x01\n\x0bObligations\x12\x11\n\taddresses\x18\x01 \x03(\t\x12\x15\n\rmax_redirects\x18\x02 \x01(\x05\x12\x13\n\x0bhold_reason\x18\x03 \x01(\t\x12\x11\n\thold_tier\x18\x04 \x01(\t\x12\x1a\n\x12hold_approver_role\x18\x05 \x01(\t\x12\x13\n\x0bhold_quorum\x18\x06 \x01(\x05\x12.\n\x0bhold_expiry\x18\x07 \x01(\x0b\x32\x19.google.protobuf.Duration\"\xcd\x02\n\x08\x44\x65\x63ision\x12&\n\x06\x65\x66\x66\x65\x63t\x18\x01 \x01(\x0e\x32\x16.sidecar.api.v1.Effect\x12\'\n\x07reasons\x18\x02 \x03(\x0b\x32\x16.sidecar.api.v1.Reason\x12\x13\n\x0b\x64\x65\x63ision_id\x18\x03 \x01(\t\x12\r\n\x05\x65poch\x18\x04 \x01(\x04\x12/\n\x0bvalid_until\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0b\x66ingerprint\x18\x06 \x01(\t\x12\x15\n\rpolicy_digest\x18\x07 \x01(\t\x12-\n\ntool_class\x18\x08 \x01(\x0e\x32\x19.sidecar.api.v1.ToolClass\x12\x30\n\x0bobligations\x18\t \x01(\x0b\x32\x1b.sidecar.api.v1.Obligations\x12\x0e\n\x06\x63\x61\x63hed\x18\n \x01(\x08\"\xfb\x03\n\x06Target\x12\x0f\n\x05\x61gent\x18\x01 \x01(\tH\x00\x12\x31\n\x07session\x18\x02 \x01(\x0b\x32\x1e.sidecar.api.v1.Target.SessionH\x00\x12\x0e\n\x04tool\x18\x03 \x01(\tH\x00\x12;\n\rtool_at_agent\x18\x04 \x01(\x0b\x32\".sidecar.api.v1.Target.ToolAtAgentH\x00\x12\x15\n\x0b\x64\x65stination\x18\x05 \x01(\tH\x00\x12\x13\n\tprincipal\x18\x06 \x01(\tH\x00\x12/\n\x06labels\x18\x07 \x01(\x0b\x32\x1d.sidecar.api.v1.Target.LabelsH\x00\x12)\n\x03\x61ll\x18\x08 \x01(\x0b\x32\x1a.sidecar.api.v1.Target.AllH\x00\x1a)\n\x07Session\x12\r\n\x05\x61gent\x18\x01 \x01(\t\x12\x0f\n\x07session\x18\x02 \x01(\t\x1a*\n\x0bToolAtAgent\x12\r\n\x05\x61gent\x18\x01 \x01(\t\x12\x0c\n\x04tool\x18\x02 \x01(\t\x1ar\n\x06Labels\x12\x39\n\x06labels\x18\x01 \x03(\x0b\x32).sidecar.api.v1.Target.Labels.LabelsEntry\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x1a\x05\n\x03\x41llB\x06\n\x04kind\"\xe4\x03\n\tDirective\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\x04\x12&\n\x06target\x18\x03 \x01(\x0b\x32\x16.sidecar.api.v1.Target\x12$\n\x05level\x18\x04 \x01(\x0e\x32\x15.sidecar.api.v1.Level\x12\x0e\n\x06reason\x18\x05 \x01(\t\x12\x0e\n\x06\x61uthor\x18\x06 \x01(\t\x12/\n\x0b\x63reate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x65xpire_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12!\n\x19throttle_calls_per_minute\x18\t \x01(\x05\x12.\n\x05state\x18\n \x01(\x0e\x32\x1f.sidecar.api.v1.Directive.State\x12\x10\n\x08releaser\x18\x0b \x01(\t\x12,\n\x08\x65nd_time\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"W\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x10\n\x0cSTATE_ACTIVE\x10\x01\x12\x12\n\x0eSTATE_RELEASED\x10\x02\x12\x11\n\rSTATE_EXPIRED\x10\x03\"\x87\x06\n\x07Receipt\x12,\n\tdirective\x18\x01 \x01(\x0b\x32\x19.sidecar.api.v1.Directive\x12\x0f\n\x07\x64urable\x18\x02 \x01(\x08\x12/\n\x05gates\x18\x03 \x03(\x0b\x32 .sidecar.api.v1.Receipt.GateItem\x12\x11\n\tcontained\x18\x04 \x01(\x08\x12\x33\n\x0flast_allow_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x38\n\tisolation\x18\x06 \x03(\x0b\x32%.sidecar.api.v1.Receipt.IsolationItem\x12\x11\n\tlog_index\x18\x07 \x01(\x03\x12\x12\n\ncheckpoint\x18\x08 \x01(\t\x12\x13\n\x0bsigned_json\x18\t \x01(\x0c\x12\x11\n\tsignature\x18\n \x01(\x0c\x12\x0e\n\x06key_id\x18\x0b \x01(\t\x12.\n\nissue_time\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x1a\xa8\x02\n\x08GateItem\x12\x0c\n\x04gate\x18\x01 \x01(\t\x12\x35\n\x05state\x18\x02 \x01(\x0e\x32&.sidecar.api.v1.Receipt.GateItem.State\x12\x15\n\rapplied_epoch\x18\x03 \x01(\x04\x12,\n\x08\x61\x63k_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x33\n\x0flast_allow_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"]\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x12\n\x0eSTATE_ENFORCED\x10\x01\x12\x11\n\rSTATE_LAGGARD\x10\x02\x12\x16\n\x12STATE_DISCONNECTED\x10\x03\x1aP\n\rIsolationItem\x12\x0e\n\x06\x64river\x18\x01 \x01(\t\x12\x0f\n\x07subject\x18\x02 \x01(\t\x12\x0e\n\x06result\x18\x03 \x01(\t\x12\x0e\n\x06\x64\x65tail\x18\x04 \x01(\t*T\n\x06\x45\x66\x66\x65\x63t\x12\x16\n\x12\x45\x46\x46\x45\x43T_UNSPECIFIED\x10\x00\x12\x10\n\x0c\x45\x46\x46\x45\x43T_ALLOW\x10\x01\x12\x0f\n\x0b\x45\x46\x46\x45\x43T_DENY\x10\x02\x12\x0f\n\x0b\x45\x46\x46\x45\x43T_HOLD\x10\x03*\x87\x01\n\tToolClass\x12\x1a\n\x16TOOL_CLASS_UNSPECIFIED\x10\x00\x12\x13\n\x0fTOOL_CLASS_READ\x10\x01\x12\x14\n\x10TOOL_CLASS_WRITE\x10\x02\x12\x1a\n\x16TOOL_CLASS_DESTRUCTIVE\x10\x03\x12\x17\n\x13TOOL_CLASS_EXTERNAL\x10\x04*\x8c\x01\n\x05Level\x12\x15\n\x11LEVEL_UNSPECIFIED\x10\x00\x12\x11\n\rLEVEL_OBSERVE\x10\x01\x12\x12\n\x0eLEVEL_THROTTLE\x10\x02\x12\x0e\n\nLEVEL_HOLD\x10\x03\x12\x13\n\x0fLEVEL_READ_ONLY\x10\x04\x12\x10\n\x0cLEVEL_FREEZE\x10\x05\x12\x0e\n\nLEVEL_KILL\x10\x06\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1asidecar/api/v1/types.proto\x12\x0esidecar.api.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x8d\x01\n\x06Reason\x12\x0c\n\x04\x63ode\x18\x01 \x01(\t\x12\x0c\n\x04text\x18\x02 \x01(\t\x12\x36\n\x08metadata\x18\x03 \x03(\x0b\x32$.sidecar.api.v1.Reason.MetadataEntry\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xf1\x01\n\x0bObligations\x12\x11\n\taddresses\x18\x01 \x03(\t\x12\x15\n\rmax_redirects\x18\x02 \x01(\x05\x12\x13\n\x0bhold_reason\x18\x03 \x01(\t\x12\x11\n\thold_tier\x18\x04 \x01(\t\x12\x1a\n\x12hold_approver_role\x18\x05 \x01(\t\x12\x13\n\x0bhold_quorum\x18\x06 \x01(\x05\x12.\n\x0bhold_expiry\x18\x07 \x01(\x0b\x32\x19.google.protobuf.Duration\x12/\n\x0b\x65xecutables\x18\x08 \x03(\x0b\x32\x1a.sidecar.api.v1.Executable\"z\n\nExecutable\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\x0e\n\x06\x64\x65vice\x18\x02 \x01(\x04\x12\r\n\x05inode\x18\x03 \x01(\x04\x12\x0e\n\x06sha256\x18\x04 \x01(\t\x12/\n\x0b\x63hange_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xcd\x02\n\x08\x44\x65\x63ision\x12&\n\x06\x65\x66\x66\x65\x63t\x18\x01 \x01(\x0e\x32\x16.sidecar.api.v1.Effect\x12\'\n\x07reasons\x18\x02 \x03(\x0b\x32\x16.sidecar.api.v1.Reason\x12\x13\n\x0b\x64\x65\x63ision_id\x18\x03 \x01(\t\x12\r\n\x05\x65poch\x18\x04 \x01(\x04\x12/\n\x0bvalid_until\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0b\x66ingerprint\x18\x06 \x01(\t\x12\x15\n\rpolicy_digest\x18\x07 \x01(\t\x12-\n\ntool_class\x18\x08 \x01(\x0e\x32\x19.sidecar.api.v1.ToolClass\x12\x30\n\x0bobligations\x18\t \x01(\x0b\x32\x1b.sidecar.api.v1.Obligations\x12\x0e\n\x06\x63\x61\x63hed\x18\n \x01(\x08\"\xfb\x03\n\x06Target\x12\x0f\n\x05\x61gent\x18\x01 \x01(\tH\x00\x12\x31\n\x07session\x18\x02 \x01(\x0b\x32\x1e.sidecar.api.v1.Target.SessionH\x00\x12\x0e\n\x04tool\x18\x03 \x01(\tH\x00\x12;\n\rtool_at_agent\x18\x04 \x01(\x0b\x32\".sidecar.api.v1.Target.ToolAtAgentH\x00\x12\x15\n\x0b\x64\x65stination\x18\x05 \x01(\tH\x00\x12\x13\n\tprincipal\x18\x06 \x01(\tH\x00\x12/\n\x06labels\x18\x07 \x01(\x0b\x32\x1d.sidecar.api.v1.Target.LabelsH\x00\x12)\n\x03\x61ll\x18\x08 \x01(\x0b\x32\x1a.sidecar.api.v1.Target.AllH\x00\x1a)\n\x07Session\x12\r\n\x05\x61gent\x18\x01 \x01(\t\x12\x0f\n\x07session\x18\x02 \x01(\t\x1a*\n\x0bToolAtAgent\x12\r\n\x05\x61gent\x18\x01 \x01(\t\x12\x0c\n\x04tool\x18\x02 \x01(\t\x1ar\n\x06Labels\x12\x39\n\x06labels\x18\x01 \x03(\x0b\x32).sidecar.api.v1.Target.Labels.LabelsEntry\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x1a\x05\n\x03\x41llB\x06\n\x04kind\"\xe4\x03\n\tDirective\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\x04\x12&\n\x06target\x18\x03 \x01(\x0b\x32\x16.sidecar.api.v1.Target\x12$\n\x05level\x18\x04 \x01(\x0e\x32\x15.sidecar.api.v1.Level\x12\x0e\n\x06reason\x18\x05 \x01(\t\x12\x0e\n\x06\x61uthor\x18\x06 \x01(\t\x12/\n\x0b\x63reate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x65xpire_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12!\n\x19throttle_calls_per_minute\x18\t \x01(\x05\x12.\n\x05state\x18\n \x01(\x0e\x32\x1f.sidecar.api.v1.Directive.State\x12\x10\n\x08releaser\x18\x0b \x01(\t\x12,\n\x08\x65nd_time\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"W\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x10\n\x0cSTATE_ACTIVE\x10\x01\x12\x12\n\x0eSTATE_RELEASED\x10\x02\x12\x11\n\rSTATE_EXPIRED\x10\x03\"\x87\x06\n\x07Receipt\x12,\n\tdirective\x18\x01 \x01(\x0b\x32\x19.sidecar.api.v1.Directive\x12\x0f\n\x07\x64urable\x18\x02 \x01(\x08\x12/\n\x05gates\x18\x03 \x03(\x0b\x32 .sidecar.api.v1.Receipt.GateItem\x12\x11\n\tcontained\x18\x04 \x01(\x08\x12\x33\n\x0flast_allow_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x38\n\tisolation\x18\x06 \x03(\x0b\x32%.sidecar.api.v1.Receipt.IsolationItem\x12\x11\n\tlog_index\x18\x07 \x01(\x03\x12\x12\n\ncheckpoint\x18\x08 \x01(\t\x12\x13\n\x0bsigned_json\x18\t \x01(\x0c\x12\x11\n\tsignature\x18\n \x01(\x0c\x12\x0e\n\x06key_id\x18\x0b \x01(\t\x12.\n\nissue_time\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x1a\xa8\x02\n\x08GateItem\x12\x0c\n\x04gate\x18\x01 \x01(\t\x12\x35\n\x05state\x18\x02 \x01(\x0e\x32&.sidecar.api.v1.Receipt.GateItem.State\x12\x15\n\rapplied_epoch\x18\x03 \x01(\x04\x12,\n\x08\x61\x63k_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x33\n\x0flast_allow_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"]\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x12\n\x0eSTATE_ENFORCED\x10\x01\x12\x11\n\rSTATE_LAGGARD\x10\x02\x12\x16\n\x12STATE_DISCONNECTED\x10\x03\x1aP\n\rIsolationItem\x12\x0e\n\x06\x64river\x18\x01 \x01(\t\x12\x0f\n\x07subject\x18\x02 \x01(\t\x12\x0e\n\x06result\x18\x03 \x01(\t\x12\x0e\n\x06\x64\x65tail\x18\x04 \x01(\t*T\n\x06\x45\x66\x66\x65\x63t\x12\x16\n\x12\x45\x46\x46\x45\x43T_UNSPECIFIED\x10\x00\x12\x10\n\x0c\x45\x46\x46\x45\x43T_ALLOW\x10\x01\x12\x0f\n\x0b\x45\x46\x46\x45\x43T_DENY\x10\x02\x12\x0f\n\x0b\x45\x46\x46\x45\x43T_HOLD\x10\x03*\x87\x01\n\tToolClass\x12\x1a\n\x16TOOL_CLASS_UNSPECIFIED\x10\x00\x12\x13\n\x0fTOOL_CLASS_READ\x10\x01\x12\x14\n\x10TOOL_CLASS_WRITE\x10\x02\x12\x1a\n\x16TOOL_CLASS_DESTRUCTIVE\x10\x03\x12\x17\n\x13TOOL_CLASS_EXTERNAL\x10\x04*\x8c\x01\n\x05Level\x12\x15\n\x11LEVEL_UNSPECIFIED\x10\x00\x12\x11\n\rLEVEL_OBSERVE\x10\x01\x12\x12\n\x0eLEVEL_THROTTLE\x10\x02\x12\x0e\n\nLEVEL_HOLD\x10\x03\x12\x13\n\x0fLEVEL_READ_ONLY\x10\x04\x12\x10\n\x0cLEVEL_FREEZE\x10\x05\x12\x0e\n\nLEVEL_KILL\x10\x06\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,42 +37,44 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_REASON_METADATAENTRY']._serialized_options = b'8\001'
   _globals['_TARGET_LABELS_LABELSENTRY']._loaded_options = None
   _globals['_TARGET_LABELS_LABELSENTRY']._serialized_options = b'8\001'
-  _globals['_EFFECT']._serialized_start=2561
-  _globals['_EFFECT']._serialized_end=2645
-  _globals['_TOOLCLASS']._serialized_start=2648
-  _globals['_TOOLCLASS']._serialized_end=2783
-  _globals['_LEVEL']._serialized_start=2786
-  _globals['_LEVEL']._serialized_end=2926
+  _globals['_EFFECT']._serialized_start=2734
+  _globals['_EFFECT']._serialized_end=2818
+  _globals['_TOOLCLASS']._serialized_start=2821
+  _globals['_TOOLCLASS']._serialized_end=2956
+  _globals['_LEVEL']._serialized_start=2959
+  _globals['_LEVEL']._serialized_end=3099
   _globals['_REASON']._serialized_start=112
   _globals['_REASON']._serialized_end=253
   _globals['_REASON_METADATAENTRY']._serialized_start=206
   _globals['_REASON_METADATAENTRY']._serialized_end=253
   _globals['_OBLIGATIONS']._serialized_start=256
-  _globals['_OBLIGATIONS']._serialized_end=448
-  _globals['_DECISION']._serialized_start=451
-  _globals['_DECISION']._serialized_end=784
-  _globals['_TARGET']._serialized_start=787
-  _globals['_TARGET']._serialized_end=1294
-  _globals['_TARGET_SESSION']._serialized_start=1078
-  _globals['_TARGET_SESSION']._serialized_end=1119
-  _globals['_TARGET_TOOLATAGENT']._serialized_start=1121
-  _globals['_TARGET_TOOLATAGENT']._serialized_end=1163
-  _globals['_TARGET_LABELS']._serialized_start=1165
-  _globals['_TARGET_LABELS']._serialized_end=1279
-  _globals['_TARGET_LABELS_LABELSENTRY']._serialized_start=1234
-  _globals['_TARGET_LABELS_LABELSENTRY']._serialized_end=1279
-  _globals['_TARGET_ALL']._serialized_start=1281
-  _globals['_TARGET_ALL']._serialized_end=1286
-  _globals['_DIRECTIVE']._serialized_start=1297
-  _globals['_DIRECTIVE']._serialized_end=1781
-  _globals['_DIRECTIVE_STATE']._serialized_start=1694
-  _globals['_DIRECTIVE_STATE']._serialized_end=1781
-  _globals['_RECEIPT']._serialized_start=1784
-  _globals['_RECEIPT']._serialized_end=2559
-  _globals['_RECEIPT_GATEITEM']._serialized_start=2181
-  _globals['_RECEIPT_GATEITEM']._serialized_end=2477
-  _globals['_RECEIPT_GATEITEM_STATE']._serialized_start=2384
-  _globals['_RECEIPT_GATEITEM_STATE']._serialized_end=2477
-  _globals['_RECEIPT_ISOLATIONITEM']._serialized_start=2479
-  _globals['_RECEIPT_ISOLATIONITEM']._serialized_end=2559
+  _globals['_OBLIGATIONS']._serialized_end=497
+  _globals['_EXECUTABLE']._serialized_start=499
+  _globals['_EXECUTABLE']._serialized_end=621
+  _globals['_DECISION']._serialized_start=624
+  _globals['_DECISION']._serialized_end=957
+  _globals['_TARGET']._serialized_start=960
+  _globals['_TARGET']._serialized_end=1467
+  _globals['_TARGET_SESSION']._serialized_start=1251
+  _globals['_TARGET_SESSION']._serialized_end=1292
+  _globals['_TARGET_TOOLATAGENT']._serialized_start=1294
+  _globals['_TARGET_TOOLATAGENT']._serialized_end=1336
+  _globals['_TARGET_LABELS']._serialized_start=1338
+  _globals['_TARGET_LABELS']._serialized_end=1452
+  _globals['_TARGET_LABELS_LABELSENTRY']._serialized_start=1407
+  _globals['_TARGET_LABELS_LABELSENTRY']._serialized_end=1452
+  _globals['_TARGET_ALL']._serialized_start=1454
+  _globals['_TARGET_ALL']._serialized_end=1459
+  _globals['_DIRECTIVE']._serialized_start=1470
+  _globals['_DIRECTIVE']._serialized_end=1954
+  _globals['_DIRECTIVE_STATE']._serialized_start=1867
+  _globals['_DIRECTIVE_STATE']._serialized_end=1954
+  _globals['_RECEIPT']._serialized_start=1957
+  _globals['_RECEIPT']._serialized_end=2732
+  _globals['_RECEIPT_GATEITEM']._serialized_start=2354
+  _globals['_RECEIPT_GATEITEM']._serialized_end=2650
+  _globals['_RECEIPT_GATEITEM_STATE']._serialized_start=2557
+  _globals['_RECEIPT_GATEITEM_STATE']._serialized_end=2650
+  _globals['_RECEIPT_ISOLATIONITEM']._serialized_start=2652
+  _globals['_RECEIPT_ISOLATIONITEM']._serialized_end=2732
 # @@protoc_insertion_point(module_scope)

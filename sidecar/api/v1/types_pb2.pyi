@@ -70,7 +70,7 @@ class Reason(_message.Message):
     def __init__(self, code: _Optional[str] = ..., text: _Optional[str] = ..., metadata: _Optional[_Mapping[str, str]] = ...) -> None: ...
 
 class Obligations(_message.Message):
-    __slots__ = ("addresses", "max_redirects", "hold_reason", "hold_tier", "hold_approver_role", "hold_quorum", "hold_expiry")
+    __slots__ = ("addresses", "max_redirects", "hold_reason", "hold_tier", "hold_approver_role", "hold_quorum", "hold_expiry", "executables")
     ADDRESSES_FIELD_NUMBER: _ClassVar[int]
     MAX_REDIRECTS_FIELD_NUMBER: _ClassVar[int]
     HOLD_REASON_FIELD_NUMBER: _ClassVar[int]
@@ -78,6 +78,7 @@ class Obligations(_message.Message):
     HOLD_APPROVER_ROLE_FIELD_NUMBER: _ClassVar[int]
     HOLD_QUORUM_FIELD_NUMBER: _ClassVar[int]
     HOLD_EXPIRY_FIELD_NUMBER: _ClassVar[int]
+    EXECUTABLES_FIELD_NUMBER: _ClassVar[int]
     addresses: _containers.RepeatedScalarFieldContainer[str]
     max_redirects: int
     hold_reason: str
@@ -85,7 +86,22 @@ class Obligations(_message.Message):
     hold_approver_role: str
     hold_quorum: int
     hold_expiry: _duration_pb2.Duration
-    def __init__(self, addresses: _Optional[_Iterable[str]] = ..., max_redirects: _Optional[int] = ..., hold_reason: _Optional[str] = ..., hold_tier: _Optional[str] = ..., hold_approver_role: _Optional[str] = ..., hold_quorum: _Optional[int] = ..., hold_expiry: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
+    executables: _containers.RepeatedCompositeFieldContainer[Executable]
+    def __init__(self, addresses: _Optional[_Iterable[str]] = ..., max_redirects: _Optional[int] = ..., hold_reason: _Optional[str] = ..., hold_tier: _Optional[str] = ..., hold_approver_role: _Optional[str] = ..., hold_quorum: _Optional[int] = ..., hold_expiry: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., executables: _Optional[_Iterable[_Union[Executable, _Mapping]]] = ...) -> None: ...
+
+class Executable(_message.Message):
+    __slots__ = ("path", "device", "inode", "sha256", "change_time")
+    PATH_FIELD_NUMBER: _ClassVar[int]
+    DEVICE_FIELD_NUMBER: _ClassVar[int]
+    INODE_FIELD_NUMBER: _ClassVar[int]
+    SHA256_FIELD_NUMBER: _ClassVar[int]
+    CHANGE_TIME_FIELD_NUMBER: _ClassVar[int]
+    path: str
+    device: int
+    inode: int
+    sha256: str
+    change_time: _timestamp_pb2.Timestamp
+    def __init__(self, path: _Optional[str] = ..., device: _Optional[int] = ..., inode: _Optional[int] = ..., sha256: _Optional[str] = ..., change_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class Decision(_message.Message):
     __slots__ = ("effect", "reasons", "decision_id", "epoch", "valid_until", "fingerprint", "policy_digest", "tool_class", "obligations", "cached")

@@ -140,6 +140,16 @@ def test_unreached_formats_negative_control(base: Path, monkeypatch: pytest.Monk
     assert check_formats(rules, {"path": "/etc/passwd"}, [str(base)]) == FormatFindings()
 
 
+def test_values_that_look_like_formats_are_data() -> None:
+    """What ``enum`` and ``const`` hold is no schema; an argument of that name still is one."""
+    data = {"enum": [PATH, "x"], "const": {"deep": [PATH]}}
+
+    assert not FormatRules.of(schema(a={"type": ["string", "object"], **data}))
+    assert FormatRules.of(schema(enum=PATH, const=PATH, type=PATH, format=PATH))
+    with pytest.raises(DocumentError):
+        FormatRules.of({"properties": {"a": {"const": PATH}}})
+
+
 @pytest.mark.parametrize("keyword", ["items", "properties", "anyOf", "x-unknown", "x-list"])
 def test_endless_schemas_are_refused(keyword: str) -> None:
     """A schema deeper than 64 levels is an error, not a RecursionError."""

@@ -350,7 +350,7 @@ def test_a_call_is_explained(holdfast, arguments, code):
 def test_an_explanation_names_policies_and_places(holdfast):
     """Which policy, which line, and what the decision depends on."""
     result = holdfast(
-        "policy", "explain", BUNDLE, "files.read", "--agent", "demo", "--arg", "path=workspace/README.md",
+        "policy", "explain", BUNDLE, "files.read", "--agent", "demo", "--arg", "path=workspace/x",
         "--json",
     )  # fmt: skip
 

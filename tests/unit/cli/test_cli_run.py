@@ -79,8 +79,12 @@ def started():
 
     yield start
     for process in processes:
-        process.kill()
-        process.communicate()
+        process.terminate()  # passed on to the agent's whole group
+        try:
+            process.communicate(timeout=5)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.communicate()
 
 
 def run(started, *arguments: str) -> tuple[int, str, str]:

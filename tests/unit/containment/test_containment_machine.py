@@ -286,7 +286,11 @@ def test_reason_names_the_directive_and_not_the_authors_words(
     reason = verdict_of(level).reason()
 
     assert reason.code is code
-    assert reason.metadata == {"directive": "directives/1", "level": level.name}
+    assert reason.metadata == {
+        "directive": "directives/1",
+        "level": level.name,
+        "target": reason.text.split(" holds ")[1].split(" at level ")[0],
+    }
     assert "because" not in reason.text
 
 
