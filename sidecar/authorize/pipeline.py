@@ -325,6 +325,10 @@ class Pipeline:
             )
         ):
             return
+        # An address needs no look-up: one that nobody may dial is denied before policy is asked.
+        literal = draft.destination
+        if literal is not None and literal.is_ip and not self._pin(draft, tool, (literal.host,)):
+            return
         # 7. Limits.
         if not self._check_limits(draft, policy):
             return
@@ -448,7 +452,7 @@ class Pipeline:
             return False
         draft.destination = destination
         draft.hosts = (destination.host,)
-        return not destination.is_ip or self._pin(draft, tool, (destination.host,))
+        return True
 
     def _resolve_or_pin(self, draft: Draft, tool: ToolSpec) -> None:
         """Pin the addresses of an ALLOW, or ask for them to be resolved first.

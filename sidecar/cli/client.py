@@ -67,6 +67,7 @@ __all__ = [
 _DETAILS_KEY: Final = "grpc-status-details-bin"
 _DOMAIN: Final = "holdfast"
 _MAX_UNIX_PATH: Final = 107
+_MIN_TIMEOUT_S, _MAX_TIMEOUT_S = 0.1, 600.0
 _MAX_PEM: Final = 256 * 1024
 CHANNEL_OPTIONS: Final = (
     ("grpc.enable_retries", 0),
@@ -126,7 +127,7 @@ def connected(function: Callable[..., T]) -> Callable[..., T]:
             click.option("--as", "client_operator", metavar="NAME",
                          help="Operator whose development certificate to use (--dev only)."),
             click.option("--timeout", "client_timeout_s", metavar="SECONDS", default=10.0,
-                         type=click.FloatRange(0.1, 600), show_default=True,
+                         type=float, show_default=True,
                          help="How long to wait for control."),
             click.option("--config", "client_config", type=path, help="Settings file."),
             click.option("--state-dir", "client_state_dir", help="State directory of this host."),
@@ -144,6 +145,8 @@ _OPTION_NAMES: Final = (
 
 
 def _check(options: ClientOptions) -> None:
+    if not _MIN_TIMEOUT_S <= options.timeout_s <= _MAX_TIMEOUT_S:  # nan is not, either
+        raise click.UsageError(f"--timeout is {_MIN_TIMEOUT_S} to {_MAX_TIMEOUT_S} seconds")
     over_tls = (options.address, options.certificate, options.key, options.ca, options.operator)
     if options.is_local and any(item is not None for item in over_tls):
         raise click.UsageError(

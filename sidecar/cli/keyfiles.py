@@ -49,7 +49,8 @@ def verifier_key(given: str) -> str:
     Raises:
         UntrustedInputError: It is neither.
     """
-    return given.strip() if _is_verifier_key(given) else _text_of(given)
+    is_text = given.count("+") >= 2 and not Path(given).exists()
+    return given.strip() if is_text else _text_of(given)
 
 
 def public_key(given: str) -> Ed25519PublicKey:
@@ -68,10 +69,6 @@ def public_key(given: str) -> Ed25519PublicKey:
     if not isinstance(key, Ed25519PublicKey):
         raise UntrustedInputError("--key is not an Ed25519 key")
     return key
-
-
-def _is_verifier_key(text: str) -> bool:
-    return text.count("+") >= 2 and "/" not in text.partition("+")[0][:1]
 
 
 def _text_of(given: str) -> str:

@@ -99,6 +99,9 @@ def _end(error: Exception) -> int:
     if isinstance(error, click.Abort):
         talk("interrupted")
         return _SIGINT_EXIT
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        talk(error.format_message())
+        return Exit.USAGE
     if isinstance(error, click.ClickException):
         context = getattr(error, "ctx", None)
         hint = f"see `{context.command_path} --help`" if context is not None else ""

@@ -45,7 +45,8 @@ _PROBE_S: Final = 1.0
 _FIRST_WORD_S: Final = 10.0
 _AGAIN_S: Final = 0.25
 _REGISTER_EVERY_S: Final = 5.0
-_CONTROL_FIRST_S: Final = 1.0
+_CONTROL_FIRST_S: Final = 0.5
+_LAST_WORD_S: Final = 0.5
 _OWN_DIRECTORY_MODE: Final = 0o711
 
 
@@ -132,9 +133,15 @@ async def _accompany(
     own: Sequence[ManagedProcess],
 ) -> int:
     """Let the runtime run, and stay with it until it ends or must end."""
+    passed_on: set[int] = set()
+
+    def pass_on_signal(number: int) -> None:
+        passed_on.add(number)
+        runtime.signal(number)
+
     loop = asyncio.get_running_loop()
     for number in _FORWARDED:
-        loop.add_signal_handler(number, runtime.signal, number)
+        loop.add_signal_handler(number, pass_on_signal, number)
     socket = settings.layout.internal_socket
     problem = await runtime.register(agent, socket)
     if problem:
@@ -159,7 +166,7 @@ async def _accompany(
             return Exit.DENIED
         if ending.done():
             # Control may have stopped it a moment before the gate's word arrived here.
-            return await _verdict(ending.result(), killing, agent)
+            return await _verdict(ending.result(), passed_on, killing, agent)
         process = next(process for task, process in deaths.items() if task.done())
         talk(f"error: {process.name} ended, so the agent was stopped; see {process.log_file}")
         await runtime.stop(grace_s=settings.isolation_grace_s)
@@ -170,10 +177,11 @@ async def _accompany(
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _verdict(code: int, killing: asyncio.Task[str], agent: str) -> int:
-    if code not in {128 + signal.SIGTERM, 128 + signal.SIGKILL}:
+async def _verdict(code: int, passed_on: set[int], killing: asyncio.Task[str], agent: str) -> int:
+    """Return the exit code of a runtime that ended by itself, or because control stopped it."""
+    if code - 128 not in {signal.SIGTERM, signal.SIGKILL} - passed_on:
         return code
-    await asyncio.wait({killing}, timeout=_PROBE_S)
+    await asyncio.wait({killing}, timeout=_LAST_WORD_S)
     if not killing.done():
         return code
     talk(f"agent {agent} was killed ({killing.result()})")

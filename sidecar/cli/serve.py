@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from sidecar.cli.command import command, setting
-from sidecar.cli.endpoint import publish_address
+from sidecar.cli.endpoint import published_address
 from sidecar.cli.exits import Exit
 from sidecar.cli.output import talk
 from sidecar.cli.tuning import event_loop_factory, settle_memory, tune_this_process
@@ -53,10 +53,10 @@ def control(is_dev: bool, config: Path | None, **flags: Any) -> Exit:
         talk("warning: development mode: certificates of our own making; never in production")
     log.info("control starts", settings_digest=settings.digest(), is_dev=is_dev)
     ensure_private_directory(settings.state_dir, _OWN_DIRECTORY_MODE)
-    publish_address(settings.layout, settings.listen)
     from sidecar.compose.control import run_control
 
-    asyncio.run(run_control(settings, is_dev=is_dev))
+    with published_address(settings.layout, settings.listen):
+        asyncio.run(run_control(settings, is_dev=is_dev))
     return Exit.OK
 
 

@@ -22,6 +22,7 @@ from sidecar.cli.views import directive_data, effect_name, show_directives
 from sidecar.documents import did_you_mean
 from sidecar.errors import ConfigurationError, EnvironmentFailure, ErrorReason, HoldfastError
 from sidecar.layout import StateLayout
+from sidecar.safe_paths import read_secret_file
 from sidecar.sdk import Decision, Effect, GateUnavailable, Guard, Result
 
 __all__ = ["try_"]
@@ -111,7 +112,7 @@ async def _ask(
     call: guard_pb2.ToolCall,
     token_file: Path | None,
 ) -> tuple[Decision, policy_pb2.ExplainDecisionResponse | None]:
-    token = token_file.read_text(encoding="ascii").strip() if token_file is not None else ""
+    token = _token(token_file) if token_file is not None else ""
     guard = Guard(
         address,
         session=call.session_id,
@@ -124,6 +125,13 @@ async def _ask(
             await _report_unused(guard, decision)
     name = agent or Path(address.removeprefix("unix:")).parent.name
     return decision, await _explain(options, name, call)
+
+
+def _token(path: Path) -> str:
+    try:
+        return read_secret_file(path).decode("ascii").strip()
+    except UnicodeDecodeError as exc:
+        raise ConfigurationError(f"{path} holds no token", key="--token-file") from exc
 
 
 async def _report_unused(guard: Guard, decision: Decision) -> None:

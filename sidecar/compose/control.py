@@ -399,10 +399,10 @@ def _bundle_path(settings: Settings) -> Path:
 
 
 def _open_latch(directory: Path) -> LatchWriter:
-    """Open the latch, or make it where none has ever been."""
+    """Open the latch, or make it where none has ever been; control's group may read it: the gates."""
     if LatchWriter.is_installed(directory):
-        return LatchWriter.open(directory)
-    return LatchWriter.initialise(directory)
+        return LatchWriter.open(directory, directory_mode=0o750, file_mode=0o640)
+    return LatchWriter.initialise(directory, directory_mode=0o750, file_mode=0o640)
 
 
 class _AuditSink:

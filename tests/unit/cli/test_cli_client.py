@@ -10,7 +10,7 @@ import grpc
 import pytest
 
 from sidecar.cli.client import ClientOptions, connect, error_of
-from sidecar.cli.endpoint import control_address, publish_address
+from sidecar.cli.endpoint import control_address, published_address
 from sidecar.cli.exits import Exit, exit_of
 from sidecar.errors import ConfigurationError, EnvironmentFailure, ErrorReason
 from sidecar.layout import StateLayout
@@ -35,7 +35,8 @@ def test_certificates_reach_control_over_tls(host, holdfast):
 
 def test_as_finds_certificate_and_address_by_itself(host, holdfast):
     """What a control in development wrote down beside its certificates."""
-    publish_address(host.layout, host.serve_tls("alice"))
+    with published_address(host.layout, host.serve_tls("alice")):
+        pass
 
     assert holdfast(*LIST, "--as", "alice").code == Exit.OK
     missing = holdfast(*LIST, "--as", "alcie")
@@ -70,6 +71,8 @@ def test_a_foreign_ca_is_not_trusted(host, holdfast, tmp_path):
         (("--local", "--address", "127.0.0.1:1"), "--local"),
         (("--timeout", "0"), "--timeout"),
         (("--timeout", "inf"), "--timeout"),
+        (("--timeout", "nan"), "--timeout"),
+        (("--timeout", "soon"), "--timeout"),
     ],
 )
 def test_options_that_contradict_each_other(host, holdfast, arguments, told):
@@ -89,6 +92,15 @@ def test_k01_a_key_that_others_can_read_is_refused(host, holdfast):
 
     assert result.code == Exit.FAILURE
     assert "chmod 0600" in result.err
+
+
+def test_k01_a_key_that_others_can_read_negative_control(host, holdfast, monkeypatch):
+    """With the check patched out, the same key opens the connection."""
+    address = host.serve_tls("alice")
+    (host.layout.pki / "alice.key").chmod(0o644)
+    monkeypatch.setattr("sidecar.cli.client.read_secret_file", lambda path: path.read_bytes())
+
+    assert holdfast(*LIST, "--as", "alice", "--address", address).code == Exit.OK
 
 
 def test_files_that_are_no_certificates(host, holdfast, tmp_path):
@@ -147,12 +159,27 @@ def test_the_address_is_a_hint_that_may_be_missing_or_broken(tmp_path):
     layout = StateLayout.of(tmp_path)
 
     assert control_address(layout, "0.0.0.0:7443") == "127.0.0.1:7443"
-    publish_address(layout, "127.0.0.1:1234")
-    assert control_address(layout, "0.0.0.0:7443") == "127.0.0.1:1234"
+    with published_address(layout, "127.0.0.1:1234"):
+        assert control_address(layout, "0.0.0.0:7443") == "127.0.0.1:1234"
     for nonsense in (b"", b"\xff", b"x", b"a b:1", b"\x1b[2J:1", os.urandom(4000)):
         (layout.control / "address").write_bytes(nonsense)
         assert control_address(layout, "[::]:7443") == "[::1]:7443"
     assert (layout.control.stat().st_mode & 0o777) == 0o700
+
+
+def test_a_control_that_fails_to_start_leaves_the_address_of_the_one_that_runs(tmp_path):
+    """The second one fails on the lock of the first; ``--as`` must still find the first."""
+    tmp_path.chmod(0o700)
+    layout = StateLayout.of(tmp_path)
+
+    with (
+        published_address(layout, "127.0.0.1:1"),
+        pytest.raises(EnvironmentFailure),
+        published_address(layout, "127.0.0.1:2"),
+    ):
+        raise EnvironmentFailure("another process writes the latch")
+
+    assert control_address(layout, "127.0.0.1:3") == "127.0.0.1:1"
 
 
 # -- errors ---------------------------------------------------------------------------------------

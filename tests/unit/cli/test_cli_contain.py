@@ -114,6 +114,14 @@ def test_a_kill_without_a_terminal_must_say_the_name(host, holdfast):
     assert not host.control.directives
 
 
+def test_a_kill_without_a_name_negative_control(host, holdfast, monkeypatch):
+    """With the question patched out, the unconfirmed order goes through."""
+    monkeypatch.setattr("sidecar.cli.contain.confirm_by_name", lambda *_, **__: None)
+
+    assert holdfast("contain", "agent", "banking", *KILL).code == Exit.OK
+    assert host.control.directives
+
+
 def test_the_wrong_name_stops_the_order(host, holdfast):
     """--confirm is a check, not a formality."""
     result = holdfast("contain", "agent", "banking", *KILL, "--confirm", "travel")

@@ -142,6 +142,15 @@ def test_a_typo_is_answered_with_what_was_meant(holdfast, words, meant):
     assert result.out == ""
 
 
+@pytest.mark.parametrize("words", [[], ["policy"]])
+def test_nothing_more_to_do_shows_help(holdfast, words):
+    """A group alone is a question, not a mistake: help, and exit 2 for scripts."""
+    result = holdfast(*words)
+
+    assert result.code == Exit.USAGE
+    assert result.err.startswith("Usage: holdfast")
+
+
 def test_nonsense_is_answered_without_a_guess(holdfast):
     """No suggestion is better than a wrong one."""
     result = holdfast("xyzzy")

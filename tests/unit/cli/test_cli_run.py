@@ -259,6 +259,20 @@ async def test_nothing_runs_before_go(tmp_path):
     assert trace.exists()
 
 
+async def test_nothing_runs_before_go_negative_control(tmp_path, monkeypatch):
+    """A launcher that does not wait lets the command run unregistered."""
+    trace = tmp_path / "ran"
+    hasty = tmp_path / "hasty.py"
+    hasty.write_text("import os, sys\nos.execvp(sys.argv[2], sys.argv[2:])\n")
+    monkeypatch.setattr("sidecar.cli.runtime.launch.__file__", str(hasty))
+
+    runtime = await AgentRuntime.launch(["touch", str(trace)], env=dict(os.environ))
+    await runtime.wait()
+
+    assert trace.exists()
+    await runtime.stop(grace_s=1.0)
+
+
 async def test_without_go_it_never_runs(tmp_path):
     """A supervisor that gives up before go leaves nothing behind."""
     trace = tmp_path / "ran"

@@ -79,6 +79,7 @@ def test_what_is_asked_travels_whole(gate, holdfast, tmp_path):
     """Arguments, session, URL and token."""
     token = tmp_path / "token"
     token.write_text("abc.def\n")
+    token.chmod(0o600)
 
     holdfast(
         "try", "get_balance", "--agent", "banking", "--session", "s-9", "--url", "https://e.example",
@@ -89,6 +90,22 @@ def test_what_is_asked_travels_whole(gate, holdfast, tmp_path):
     assert json.loads(call.arguments) == {"account": "GB29", "limit": 5}
     assert (call.session_id, call.url) == ("s-9", "https://e.example")
     assert gate.tokens == ["abc.def"]
+
+
+def test_k01_a_token_that_others_can_read_is_refused(gate, holdfast, tmp_path):
+    """It would be somebody else's too; and its content is never shown."""
+    token = tmp_path / "token"
+    token.write_text("secret-token")
+    token.chmod(0o644)
+    result = holdfast("try", "get_balance", "--agent", "banking", "--token-file", str(token))
+    token.chmod(0o600)
+    token.write_bytes(b"secret-\xff")
+    garbage = holdfast("try", "get_balance", "--agent", "banking", "--token-file", str(token))
+
+    assert result.code == Exit.FAILURE
+    assert garbage.code == Exit.USAGE
+    assert "secret" not in result.err + garbage.err
+    assert gate.calls == []
 
 
 def test_json_arguments_are_passed_on_byte_for_byte(gate, holdfast, tmp_path):

@@ -14,6 +14,7 @@ import select
 import signal
 import subprocess
 import sys
+import tempfile
 from itertools import count
 from pathlib import Path
 
@@ -76,21 +77,21 @@ def operations_of_a_whole_run(base: Path) -> int:
     return disk.operations
 
 
-def test_p1_p11_power_cut_at_every_operation_keeps_what_was_acknowledged(tmp_path: Path) -> None:
+def test_p1_p11_power_cut_at_every_operation_keeps_what_was_acknowledged(fast_path: Path) -> None:
     """Wherever the power goes, the newest acknowledged event stands, and the latch is not sealed."""
-    total = operations_of_a_whole_run(tmp_path / "whole")
+    total = operations_of_a_whole_run(fast_path / "whole")
     rng = random.Random(7)
     number = count()
     wrong = []
     for cut_at in range(1, total + 1):
-        state = tmp_path / f"state{cut_at}"
+        state = fast_path / f"state{cut_at}"
         make_latch(state).close()
         disk = ForgetfulDisk(cut_at=cut_at)
         scenario = Scenario(state, disk)
         with pytest.raises(PowerCut):
             scenario.run()
         for _ in range(IMAGES):
-            copy = disk.after_power_cut(state / "latch", tmp_path / f"c{next(number)}", rng)
+            copy = disk.after_power_cut(state / "latch", fast_path / f"c{next(number)}", rng)
             writer, records = recovered(copy)
             newest = records[-1].epoch if records else 0
             is_right = (
@@ -108,19 +109,19 @@ def test_p1_p11_power_cut_at_every_operation_keeps_what_was_acknowledged(tmp_pat
     assert wrong == []
 
 
-def test_p1_power_cut_negative_control(tmp_path: Path) -> None:
+def test_p1_power_cut_negative_control(fast_path: Path) -> None:
     """On a disk that only pretends to sync, the same simulation finds lost acknowledgements."""
     rng = random.Random(7)
     number = count()
     lost = 0
     for cut_at in range(10, 80, 3):
-        state = tmp_path / f"state{cut_at}"
+        state = fast_path / f"state{cut_at}"
         make_latch(state).close()
         disk = ForgetfulDisk(cut_at=cut_at, is_forgetting_syncs=True)
         scenario = Scenario(state, disk)
         with pytest.raises(PowerCut):
             scenario.run()
-        copy = disk.after_power_cut(state / "latch", tmp_path / f"c{next(number)}", rng)
+        copy = disk.after_power_cut(state / "latch", fast_path / f"c{next(number)}", rng)
         writer, records = recovered(copy)
         newest = records[-1].epoch if records else 0
         lost += writer.is_sealed or newest < scenario.acked
@@ -129,25 +130,25 @@ def test_p1_power_cut_negative_control(tmp_path: Path) -> None:
     assert lost > 0
 
 
-def test_p11_power_cut_during_recovery(tmp_path: Path) -> None:
+def test_p11_power_cut_during_recovery(fast_path: Path) -> None:
     """A second power cut while the first is being recovered from loses nothing either."""
     rng = random.Random(11)
     number = count()
     wrong = []
     for cut_at in (20, 33, 47, 60):
-        state = tmp_path / f"state{cut_at}"
+        state = fast_path / f"state{cut_at}"
         make_latch(state).close()
         disk = ForgetfulDisk(cut_at=cut_at)
         scenario = Scenario(state, disk)
         with pytest.raises(PowerCut):
             scenario.run()
         for second in range(1, 7):
-            first = tmp_path / f"c{next(number)}"
+            first = fast_path / f"c{next(number)}"
             copy = disk.after_power_cut(state / "latch", first, rng)
             again = ForgetfulDisk(cut_at=second)
             with pytest.raises(PowerCut):
                 LatchWriter.open(copy, ops=again, boot_id=BOOT)
-            last = again.after_power_cut(copy, tmp_path / f"c{next(number)}", rng)
+            last = again.after_power_cut(copy, fast_path / f"c{next(number)}", rng)
             writer, records = recovered(last)
             newest = records[-1].epoch if records else 0
             if writer.is_sealed or newest < scenario.acked:
@@ -157,12 +158,12 @@ def test_p11_power_cut_during_recovery(tmp_path: Path) -> None:
     assert wrong == []
 
 
-def test_p11_process_dies_then_power_goes(tmp_path: Path) -> None:
+def test_p11_process_dies_then_power_goes(fast_path: Path) -> None:
     """What only the page cache has when control restarts is made durable before it is built on."""
     rng = random.Random(13)
     wrong = []
     for number, cut_at in enumerate(range(1, 12)):
-        state = tmp_path / f"state{number}"
+        state = fast_path / f"state{number}"
         disk = ForgetfulDisk()
         writer = make_latch(state, ops=disk)
         writer.append([big(1)], level=0, live=lambda: [])
@@ -172,7 +173,7 @@ def test_p11_process_dies_then_power_goes(tmp_path: Path) -> None:
         with contextlib.suppress(PowerCut):
             LatchWriter.open(state / "latch", ops=disk, boot_id=BOOT).close()
         for image in range(6):
-            copy = disk.after_power_cut(state / "latch", tmp_path / f"c{number}.{image}", rng)
+            copy = disk.after_power_cut(state / "latch", fast_path / f"c{number}.{image}", rng)
             reopened, records = recovered(copy)
             if reopened.is_sealed or records[0] != big(1):
                 wrong.append((cut_at, image, reopened.seal_reason))
@@ -211,14 +212,14 @@ def test_rolled_back_event_leaves_no_number_behind(tmp_path: Path) -> None:
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 def test_p1_publishing_while_a_sync_runs_keeps_what_was_acknowledged(
-    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+    fast_path: Path, data: st.DataObject
 ) -> None:
     """Kills that arrive during another one's sync are covered by exactly the syncs they waited for.
 
     The newest event before ``make_durable`` was called must be there after any power cut that follows
     its return.
     """
-    base = tmp_path_factory.mktemp("latch")
+    base = Path(tempfile.mkdtemp(dir=fast_path))
     make_latch(base / "state").close()
     disk = ForgetfulDisk(cut_at=data.draw(st.integers(8, 70)))
     epoch = acked = 0
@@ -252,11 +253,11 @@ def test_p1_publishing_while_a_sync_runs_keeps_what_was_acknowledged(
     reopened.close()
 
 
-def test_e04_failed_sync_then_power_cut_is_never_less_than_promised(tmp_path: Path) -> None:
+def test_e04_failed_sync_then_power_cut_is_never_less_than_promised(fast_path: Path) -> None:
     """After a failed sync nothing was acknowledged; what was before it still stands."""
     rng = random.Random(17)
     for image in range(20):
-        state = tmp_path / f"state{image}"
+        state = fast_path / f"state{image}"
         disk = ForgetfulDisk()
         writer = make_latch(state, ops=disk)
         writer.append([big(1)], level=0, live=lambda: [])
@@ -265,7 +266,7 @@ def test_e04_failed_sync_then_power_cut_is_never_less_than_promised(tmp_path: Pa
             writer.append([big(2)], level=0, live=lambda: [])
         writer.close()
 
-        copy = disk.after_power_cut(state / "latch", tmp_path / f"c{image}", rng)
+        copy = disk.after_power_cut(state / "latch", fast_path / f"c{image}", rng)
         reopened, records = recovered(copy)
 
         assert reopened.is_sealed or records[0] == big(1)
