@@ -6,7 +6,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any, Final
@@ -120,7 +120,6 @@ class _Control:
         acks: AckTracker,
         runtimes: ProcessGroupDriver,
         service: ContainmentService,
-        history: HistoryStore,
         clock: SystemClock,
     ) -> None:
         self._settings = settings
@@ -131,7 +130,6 @@ class _Control:
         self._acks = acks
         self._runtimes = runtimes
         self._service = service
-        self._history = history
         self._clock = clock
         self._health = health.aio.HealthServicer()
 
@@ -165,7 +163,7 @@ class _Control:
                       "settings_digest": settings.digest()})  # fmt: skip
         history = _open_history(layout.database, stack)
         revocations = _open_revocations(layout.control / "revocations.db", stack)
-        acks = AckTracker(known=history.gates())
+        acks = AckTracker()
         gates = GateRegistry(acks=acks)
         runtimes = ProcessGroupDriver(grace_s=settings.isolation_grace_s)
         stack.callback(runtimes.close)
@@ -195,7 +193,6 @@ class _Control:
             acks=acks,
             runtimes=runtimes,
             service=service,
-            history=history,
             clock=clock,
         )
         if service.state.policy_digest != bundle.digest:
@@ -349,19 +346,12 @@ class _Control:
                 acks=self._acks,
                 runtimes=self._runtimes,
                 snapshot=self._snapshot,
-                remember=self._remember_gate,
                 registered=self._service.isolate_if_killed,
                 clock=self._clock,
             ),
             server,
         )
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
-
-    def _remember_gate(self, gate: str, agents: Collection[str]) -> None:
-        try:
-            self._history.remember_gate(gate, agents)
-        except EnvironmentFailure as exc:
-            log.error("a gate will be unknown after a restart", gate=gate, problem=str(exc))
 
     def _snapshot(self) -> Snapshot:
         bundle = self._policy.state.bundle

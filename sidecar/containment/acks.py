@@ -62,19 +62,18 @@ class _Gate:
 
 
 class AckTracker:
-    """What control knows of its gates. Belongs to one event loop.
+    """What control knows of its gates. Belongs to one event loop."""
 
-    Args:
-        known: Gates of earlier runs, with their agents.
-    """
-
-    def __init__(self, *, known: Mapping[str, Collection[str]] | None = None) -> None:
-        self._gates = {
-            gate: _Gate(agents=frozenset(agents)) for gate, agents in (known or {}).items()
-        }
+    def __init__(self) -> None:
+        self._gates: dict[str, _Gate] = {}
         self._waiting: set[tuple[int, asyncio.Future[None]]] = set()
 
     # -- what gates tell ------------------------------------------------------------------------
+
+    def remember(self, known: Mapping[str, Collection[str]]) -> None:
+        """Note gates of earlier runs, which have not connected yet (law 4)."""
+        for gate, agents in known.items():
+            self._gates.setdefault(gate, _Gate(agents=frozenset(agents)))
 
     def connect(self, gate: str, *, agents: Collection[str]) -> None:
         """Note that *gate* has connected, and has applied nothing yet (law 1)."""

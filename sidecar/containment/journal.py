@@ -209,5 +209,3 @@ class ContainmentJournal:
             state = ContainmentState.empty().apply_all(events)
         self.recovered = tuple(events)
         self._accept(state, events, [encode_event(event) for event in events])
-        for epoch in [epoch for epoch in self._deadlines if epoch not in state.contained]:
-            del self._deadlines[epoch]

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from itertools import islice
 from typing import Final
@@ -159,6 +159,14 @@ class Lookup:
         entries = await self._mirror.read(lambda: list(islice(self._standing(), _MAX_REQUESTS)))
         notes = await self._mirror.read(partial(self._history.requests, limit=_MAX_REQUESTS))
         return {entry.epoch: entry for entry in entries}, notes
+
+    async def gates(self) -> Mapping[str, frozenset[str]]:
+        """Return the gates of earlier runs.
+
+        Raises:
+            EnvironmentFailure: The history cannot be read.
+        """
+        return await self._mirror.read(self._history.gates)
 
     def _standing(self) -> Iterator[DirectiveEntry]:
         before: int | None = None

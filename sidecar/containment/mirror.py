@@ -8,7 +8,7 @@ kick; until then health is degraded, and the latch journal still holds what stan
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TypeVar
@@ -40,6 +40,7 @@ class Mirror:
         self._entries: dict[int, DirectiveEntry] = {}
         self._requests: dict[str, RequestNote] = {}
         self._gates: dict[str, frozenset[str]] = {}
+        self._remembered: dict[str, frozenset[str]] = {}
         self._task: asyncio.Task[None] | None = None
         self.problem = ""
 
@@ -57,10 +58,11 @@ class Mirror:
         self._requests.update((note.request_id, note) for note in requests)
         self.kick()
 
-    def add_gate(self, gate: str, agents: Collection[str]) -> None:
-        """Queue a gate to be remembered."""
-        self._gates[gate] = frozenset(agents)
-        self.kick()
+    def remember_gates(self, known: Mapping[str, frozenset[str]]) -> None:
+        """Queue the gates that are not remembered yet, or with other agents."""
+        for gate, agents in known.items():
+            if self._remembered.get(gate) != agents:
+                self._remembered[gate] = self._gates[gate] = agents
 
     def kick(self) -> None:
         """Write what is queued, unless that is being done."""

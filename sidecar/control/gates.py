@@ -9,7 +9,7 @@ never taken for another gate's.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -162,7 +162,6 @@ class SyncServicer(sync_pb2_grpc.SyncServiceServicer):
         acks: AckTracker,
         runtimes: ProcessGroupDriver,
         snapshot: Callable[[], Snapshot],
-        remember: Callable[[str, Collection[str]], None],
         registered: Callable[[str], Awaitable[None]],
         clock: Clock,
     ) -> None:
@@ -170,7 +169,6 @@ class SyncServicer(sync_pb2_grpc.SyncServiceServicer):
         self._acks = acks
         self._runtimes = runtimes
         self._snapshot = snapshot
-        self._remember = remember
         self._registered = registered
         self._clock = clock
 
@@ -194,7 +192,6 @@ class SyncServicer(sync_pb2_grpc.SyncServiceServicer):
         )
         # Registered before the snapshot is taken: an event in between is sent twice, never lost.
         self._registry.add(gate)
-        self._remember(gate.gate, gate.agents)
         log.info("gate connected", gate=gate.gate, agents=list(gate.agents))
         writer = asyncio.create_task(self._write(gate, context))
         try:

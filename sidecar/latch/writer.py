@@ -173,9 +173,13 @@ class LatchWriter:
         latch = open_latch(directory, directory_mode=directory_mode, file_mode=file_mode, ops=ops)
         try:
             writer = cls(latch=latch, directory=directory, ops=ops)
-        except BaseException:
+        except OSError as exc:
             latch.close()
-            raise
+            raise EnvironmentFailure(
+                f"the latch in {directory} cannot be mapped: {exc.strerror}",
+                reason=ErrorReason.LATCH_UNAVAILABLE,
+                hint="put the state directory on a local file system",
+            ) from exc
         try:
             writer._adopt(latch, epoch_floor)
             writer._start_beating(boot_word(boot_id))

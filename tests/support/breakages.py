@@ -220,3 +220,52 @@ def _lenient_protobuf() -> None:
     from sidecar.gate import convert
 
     convert.is_exact = lambda message, data: True  # type: ignore[assignment]
+
+
+# -- the machine under them -----------------------------------------------------------------------
+
+
+@_breakage("small-files")
+def _small_files() -> None:
+    """No file may grow beyond 64 KiB: the log's write fails with EFBIG soon after the start."""
+    import resource
+    import signal
+
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (64 * 1024, 64 * 1024))
+
+
+@_breakage("deaf-audit")
+def _deaf_audit() -> None:
+    """Control's log takes its first entries, and then fails as a full disk makes it fail."""
+    from sidecar.audit.log import AuditLog
+    from sidecar.errors import EnvironmentFailure, ErrorReason
+
+    append = AuditLog.append
+
+    def deaf(self: AuditLog, fields: Any) -> Any:
+        if fields.get("kind") in {"start", "policy"}:
+            return append(self, fields)
+        raise EnvironmentFailure("no space", reason=ErrorReason.AUDIT_UNAVAILABLE)
+
+    AuditLog.append = deaf  # type: ignore[method-assign]
+
+
+@_breakage("latch-sync-fails")
+def _latch_sync_fails() -> None:
+    """Once a file ``fail-now`` is in the test's directory, every sync of the latch is an EIO."""
+    import errno
+    import os
+    from pathlib import Path
+
+    from sidecar.latch.files import OsFileOps
+
+    sync = OsFileOps.sync
+
+    def failing(self: OsFileOps, descriptor: int) -> None:
+        directory = Path(os.readlink(f"/proc/self/fd/{descriptor}")).parent
+        if (directory.parent.parent / "fail-now").exists():
+            raise OSError(errno.EIO, "Input/output error")
+        sync(self, descriptor)
+
+    OsFileOps.sync = failing  # type: ignore[method-assign]

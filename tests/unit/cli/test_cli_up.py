@@ -42,7 +42,9 @@ def up(short_dir):
             line = process.stdout.readline()
             assert line, process.communicate()[1]
             text += line
-        return process, json.loads(text)
+        told = json.loads(text)
+        assert told["kind"] == "Host", told
+        return process, told
 
     yield start
     for process in started:

@@ -107,7 +107,8 @@ def test_gate_cannot_go_back_and_strangers_are_not_heard(acks: AckTracker) -> No
 
 def test_gate_of_an_earlier_run_is_listed() -> None:
     """A gate that never came back after control's restart is not forgotten silently."""
-    tracker = AckTracker(known={"old": ["banking"]})
+    tracker = AckTracker()
+    tracker.remember({"old": ["banking"]})
 
     assert standings(tracker, 1) == {"old": GateStanding.DISCONNECTED}
     assert tracker.gates == {"old": frozenset({"banking"})}

@@ -87,6 +87,19 @@ def test_e01_request_ids_of_an_earlier_run_count() -> None:
     assert ledger.find("request-9", "f9") == 3
 
 
+def test_request_ids_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The oldest ids are forgotten first."""
+    monkeypatch.setattr("sidecar.containment.ledger._MAX_REQUESTS", 2)
+    ledger, _ = remembered(
+        *(
+            Contained(directive=directive(n, request_id=f"request-{n}", request_fingerprint="f"))
+            for n in (1, 2, 3)
+        )
+    )
+
+    assert [ledger.find(f"request-{n}", "f") for n in (1, 2, 3)] == [None, 2, 3]
+
+
 def test_compaction_keeps_what_must_not_be_lost() -> None:
     """Without any room to spare: standing directives, policy in force, unarchived revocations."""
     ledger, state = remembered(

@@ -6,16 +6,18 @@ from __future__ import annotations
 import asyncio
 import errno
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from sidecar.clock import NS_PER_SECOND, ManualClock
 from sidecar.containment import service as service_module
 from sidecar.containment.acks import GateStanding
-from sidecar.containment.answers import ServiceLimits
+from sidecar.containment.answers import AuditPosition, ServiceLimits
 from sidecar.containment.events import (
     Contained,
     Event,
@@ -286,6 +288,26 @@ async def test_p2_log_that_is_down_does_not_stop_a_kill(latch: Path, fault: str)
     assert made.service.health().problems == ()
 
 
+async def test_p2_log_that_stays_down_is_remembered_within_bounds(
+    latch: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What had to be dropped is counted, and health stays red for it."""
+    monkeypatch.setattr("sidecar.containment.dossier._MAX_UNLOGGED", 2)
+    async with bench(latch) as made:
+        made.audit.is_failing = True
+        for number in range(3):
+            await contain(made, f"request-{number}")
+        made.service.tick()
+        await made.service._errands.aclose()
+        assert made.service.health().problems == ("the log lacks 3 entries",)
+        made.audit.is_failing = False
+        made.service.tick()
+        await made.service._errands.aclose()
+
+        assert made.service.health().problems == ("the log lacks 1 entries",)
+    assert made.audit.kinds == ["contain", "contain"]
+
+
 async def test_p2_history_that_is_down_does_not_stop_a_kill(latch: Path) -> None:
     """The mirror is written after the acknowledgement, and again when it can be."""
     history = BrokenHistory()
@@ -315,6 +337,20 @@ async def test_i11_laggard_becomes_enforced_when_it_acknowledges(latch: Path) ->
 
     assert (first.laggards, first.is_contained) == (("g1",), False)
     assert (second.laggards, second.is_contained) == ((), True)
+
+
+async def test_gates_are_remembered_beyond_a_restart(latch: Path) -> None:
+    """A gate that does not come back after control's restart is in the receipt, as disconnected."""
+    history = MemoryHistory()
+    async with bench(latch, history=history) as made:
+        made.acks.connect("g1", agents=["banking"])
+        made.service.tick()
+    async with bench(latch, history=history) as again:
+        receipt = (await again.service.contain(order(), ALICE)).receipt.receipt
+
+    assert [(item.gate, item.standing) for item in receipt.gates] == [
+        ("g1", GateStanding.DISCONNECTED)
+    ]
 
 
 async def test_receipt_of_nothing_is_not_found(latch: Path) -> None:
@@ -492,6 +528,28 @@ async def test_release_is_idempotent_by_request_id(latch: Path) -> None:
     assert [answer.is_repeated for answer in answers].count(False) == 1
     assert late.is_repeated
     assert late.entry.state is DirectiveState.RELEASED
+
+
+async def test_request_id_that_was_used_while_the_release_was_logged_conflicts(
+    latch: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A kill that takes the id of a release under way keeps it; the release is refused."""
+    async with bench(latch) as made:
+        epoch = await contain(made)
+        real = made.service._dossiers.require_log
+        killing: list[asyncio.Task[int]] = []
+
+        async def slowly(kind: str, body: Mapping[str, Any]) -> AuditPosition:
+            killing.append(asyncio.create_task(contain(made, "shared-id", agent("mail"))))
+            await asyncio.sleep(0)
+            return await real(kind, body)
+
+        monkeypatch.setattr(made.service._dossiers, "require_log", slowly)
+        with pytest.raises(ConflictError):
+            await made.service.release(release(epoch, "shared-id"), BOB)
+        await killing[0]
+
+        assert len(made.service.state.directives) == 2
 
 
 async def test_two_releases_at_once_end_it_once(latch: Path) -> None:
@@ -685,6 +743,9 @@ async def test_revocation_that_left_the_journal_is_still_known(latch: Path) -> N
 
         assert len(known) < 60
         assert len(made.rules()) == 60
+        revocations._rules.clear()
+        with pytest.raises(NotFoundError, match="outlived"):
+            await made.service.revoke_tokens(revocation("revoke-0x"), SOAR)
 
     assert answer.is_repeated
     assert answer.rule.agent == "banking"
@@ -724,6 +785,32 @@ async def test_directives_are_listed_newest_first(latch: Path) -> None:
     assert (everything.next_before_epoch, rest.next_before_epoch) == (second, None)
     assert [entry.epoch for entry in mail.entries] == [second]
     assert standing.epoch == made.service.epoch
+
+
+@pytest.mark.parametrize("page_size", [2, 3, 1000])
+async def test_pages_of_the_history_are_joined(
+    latch: Path, monkeypatch: pytest.MonkeyPatch, page_size: int
+) -> None:
+    """However the history is cut into pages, every directive is listed once, and stands again."""
+    monkeypatch.setattr("sidecar.containment.lookup._MAX_PAGE", page_size)
+    history = MemoryHistory()
+    async with bench(latch, history=history) as made:
+        epochs = [await contain(made, f"request-{n}", agent(f"a{n % 2}")) for n in range(7)]
+    (latch / "journal").unlink()
+    async with bench(latch, history=history, epoch_floor=history.highest_epoch()) as again:
+        listed: list[int] = []
+        before = None
+        while True:
+            page = await again.service.list_directives(
+                include_ended=True, limit=2, before_epoch=before, agent="a1"
+            )
+            listed += [entry.epoch for entry in page.entries]
+            before = page.next_before_epoch
+            if before is None:
+                break
+
+        assert [held.epoch for held in again.service.state.directives] == epochs
+    assert listed == epochs[1::2][::-1]
 
 
 async def test_list_goes_on_into_the_history(latch: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -800,6 +887,19 @@ async def test_e07_slow_disk_is_not_a_failed_one(
     assert not made.service.failed.is_set()
 
 
+async def test_e07_expiry_on_a_failed_disk_is_no_end(latch: Path) -> None:
+    """If the expiry cannot be published, the latch is sealed and nobody is let go."""
+    disk = ForgetfulDisk()
+    async with bench(latch, ops=disk) as made:
+        await made.service.contain(order(ttl=timedelta(seconds=5)), ALICE)
+        made.clock.advance(seconds=5)
+        disk.write_error = OSError(errno.EIO, "broken")
+        made.service.tick()
+
+        assert made.service.failed.is_set()
+    assert seen_by_a_gate(latch)[0].is_sealed
+
+
 async def test_e18_vanished_latch_is_noticed_by_the_tick(latch: Path) -> None:
     """Control whose latch was replaced stops beating and is to exit."""
     async with bench(latch) as made:
@@ -850,6 +950,23 @@ async def test_full_journal_still_takes_a_kill_of_everything(latch: Path) -> Non
         assert seen_by_a_gate(latch)[0].global_level == 0
 
 
+async def test_full_journal_can_always_be_released_from(latch: Path) -> None:
+    """Ending a directive makes room and needs none, not even for its own record."""
+    async with bench(latch, half_bytes=4 * PAGE) as made:
+        await fill_up(made)
+        await made.service.contain(order("request-all", ALL, reason="x" * 500), ROOT)
+        standing = [held.epoch for held in made.service.state.directives]
+        for epoch in standing:
+            caller = ROOT if epoch != standing[-1] else BOB
+            await made.service.release(
+                release(epoch, f"release-{epoch}x", reason="y" * 1000), caller
+            )
+
+        assert made.service.state.directives == ()
+        latched, state = seen_by_a_gate(latch)
+    assert (state.directives, latched.global_level, latched.is_sealed) == ((), 0, False)
+
+
 async def test_lost_latch_starts_sealed_with_what_the_history_knows(latch: Path) -> None:
     """After a loss the gates deny everything, the known directives stand, and a human unseals."""
     history = MemoryHistory()
@@ -877,6 +994,38 @@ async def test_lost_latch_starts_sealed_with_what_the_history_knows(latch: Path)
     assert unsealed == same == latched.epoch > epoch
     assert again.audit.kinds == ["unseal_requested", "unseal"]
     assert held_at_a_gate(latch) is Level.KILL
+
+
+async def test_lost_latch_is_restored_above_the_epochs_it_had(latch: Path) -> None:
+    """Even if nobody told the latch how far epochs had come, none is used twice."""
+    history = MemoryHistory()
+    async with bench(latch, history=history) as made:
+        epochs = [await contain(made, f"request-{n}", agent(f"a{n}")) for n in range(3)]
+    (latch / "slots").unlink()
+    async with bench(latch, history=history) as again:
+        assert [held.epoch for held in again.service.state.directives] == epochs
+        assert again.service.epoch >= epochs[-1]
+        assert await contain(again, "request-new") > epochs[-1]
+        latched, state = seen_by_a_gate(latch)
+
+    assert latched.is_sealed
+    assert len(state.directives) == 4
+
+
+async def test_disk_that_fails_while_a_lost_latch_is_restored_stops_control(latch: Path) -> None:
+    """What cannot be made durable again is no ground to start on."""
+    history = MemoryHistory()
+    async with bench(latch, history=history) as made:
+        await contain(made)
+    (latch / "slots").unlink()
+    disk = ForgetfulDisk()
+    again = Bench(latch, history=history, ops=disk)
+    disk.sync_error = OSError(errno.EIO, "broken")
+
+    with pytest.raises(NotDurableError):
+        await again.service.start()
+
+    await again.aclose()
 
 
 async def test_lost_latch_and_lost_history_start_sealed(latch: Path) -> None:

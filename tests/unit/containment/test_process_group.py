@@ -280,6 +280,22 @@ async def test_runtime_that_may_not_be_signalled_is_a_failure(
     assert "not permitted" in item.detail
 
 
+async def test_runtime_that_does_not_even_end_on_sigkill_is_a_failure(
+    run: Callable[[str], Runtime], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process stuck in the kernel is not called stopped."""
+    runtime = run(OBEDIENT)
+    driver = ProcessGroupDriver(grace_s=0.05, kill_wait_s=0.05)
+    register(driver, runtime)
+    monkeypatch.setattr(signal, "pidfd_send_signal", lambda *_: None)
+
+    item = await stop(driver)
+
+    assert item.result is IsolationResult.FAILED
+    assert "still there" in item.detail
+    driver.close()
+
+
 async def test_each_runtime_has_its_own_result(
     driver: ProcessGroupDriver, run: Callable[[str], Runtime]
 ) -> None:

@@ -308,6 +308,14 @@ def test_epochs_that_do_not_rise_are_refused(epochs: tuple[int, int]) -> None:
         decode_records(data, generation=3, chain=SEED)
 
 
+def test_record_without_its_padding_is_refused() -> None:
+    """A half that ends inside the padding of its last record was cut."""
+    data, _ = encode_records([Record(1, 5, b"{}")], generation=3, chain=SEED)
+
+    with pytest.raises(IntegrityError, match="breaks off"):
+        decode_records(data[:-1], generation=3, chain=SEED)
+
+
 @given(data=st.binary(max_size=300))
 @settings(max_examples=200, deadline=None)
 def test_garbage_is_refused_as_garbage(data: bytes) -> None:

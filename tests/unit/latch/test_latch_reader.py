@@ -257,6 +257,24 @@ def test_e14_newer_format_is_sealed(latch: Path, reader: LatchReader) -> None:
     assert "newer version" in state.seal_reason
 
 
+@pytest.mark.parametrize(
+    "change", [{"half_bytes": 8 * PAGE}, {"chain": bytes(32)}, {"epoch": 1}], ids=repr
+)
+def test_slots_that_do_not_fit_their_journal_are_sealed(
+    latch: Path, reader: LatchReader, writer: LatchWriter, change: dict[str, object]
+) -> None:
+    """Valid slots over another journal than theirs deny."""
+    publish(writer, 1, 2)
+    for index in (0, 1):
+        slot = decode_slot(page_of(latch, index), index=index)
+        overwrite(latch, index, encode_slot(replace(slot, **change)))  # type: ignore[arg-type]
+
+    state = reader.read()
+
+    assert state.is_sealed
+    assert "journal" in state.seal_reason
+
+
 def test_position_of_a_lost_generation_starts_anew(
     latch: Path, reader: LatchReader, writer: LatchWriter
 ) -> None:

@@ -206,6 +206,13 @@ def test_inline_records_come_last() -> None:
     assert found.records == (*RECORDS, extra)
 
 
+def test_journal_that_ends_elsewhere_is_a_loss() -> None:
+    """Good records that are not those the slot was written for do not count."""
+    slot = slot_over(RECORDS, 9, Phase.COMMITTED, chain=bytes(32))
+
+    assert isinstance(recover(pages_of(slot), journal_with(RECORDS)), Loss)
+
+
 @pytest.mark.parametrize("epoch", [3, 9])
 def test_inline_records_out_of_order_are_a_loss(epoch: int) -> None:
     """An inline record that repeats an epoch, or is beyond the slot's, is damage."""

@@ -8,6 +8,7 @@ import errno
 import fcntl
 import os
 import shutil
+import socket
 import stat
 import subprocess
 from collections.abc import Iterator
@@ -22,6 +23,7 @@ from sidecar.latch.format import INLINE_BYTES, PAGE, Record, encoded_length
 from sidecar.latch.install import marker_path
 from sidecar.latch.placing import JournalFullError
 from sidecar.latch.reader import LatchReader
+from sidecar.latch.setup import _read_all
 from sidecar.latch.writer import LatchWriter
 from tests.unit.latch.latch_disk import (
     BOOT,
@@ -594,6 +596,132 @@ def test_e07_marker_that_cannot_be_put_back_does_not_stop_control(
     reopened.close()
 
 
+def test_e07_failed_write_of_the_commit_seals(state: Path) -> None:
+    """The last slot of a commit may fail to be written, too."""
+    disk = ForgetfulDisk()
+    writer = make_latch(state, ops=disk)
+    writer.publish([record(1)], level=0, live=nothing_lives)
+    disk.syncs_before_hook = 1
+    disk.during_sync = lambda: fail(disk, "write", errno.EIO)
+
+    with pytest.raises(NotDurableError, match="writing"):
+        writer.make_durable()
+    writer.seal("again")
+
+    assert "writing" in writer.seal_reason  # the first cause stays
+    writer.close()
+
+
+@pytest.mark.parametrize("problem", ["lock", "map"])
+def test_latch_that_cannot_be_locked_or_mapped_is_unavailable(
+    writer: LatchWriter, latch: Path, monkeypatch: pytest.MonkeyPatch, problem: str
+) -> None:
+    """A file system without locks or shared mappings is no place for a latch."""
+    writer.close()
+
+    def unsupported(*_: object) -> None:
+        raise OSError(errno.ENODEV, "No such device")
+
+    if problem == "lock":
+        monkeypatch.setattr(fcntl, "flock", unsupported)
+    else:
+        monkeypatch.setattr("sidecar.latch.writer.mmap.mmap", unsupported)
+
+    with pytest.raises(EnvironmentFailure) as caught:
+        LatchWriter.open(latch, boot_id=BOOT)
+
+    assert caught.value.reason is ErrorReason.LATCH_UNAVAILABLE
+    monkeypatch.undo()
+    LatchWriter.open(latch, boot_id=BOOT).close()
+
+
+def test_marker_that_cannot_be_read_is_not_taken_for_none(latch: Path) -> None:
+    """If nobody can say whether there was a latch, none is made."""
+    marker_path(latch).mkdir()
+
+    with pytest.raises(EnvironmentFailure) as caught:
+        LatchWriter.initialise(latch, boot_id=BOOT)
+
+    assert caught.value.reason is ErrorReason.LATCH_UNAVAILABLE
+
+
+def test_marker_that_cannot_be_written_leaves_nothing_behind(
+    latch: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A failed initialisation leaves no half-written marker, and can be repeated."""
+
+    def no_space(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "no space left")
+
+    monkeypatch.setattr(Path, "replace", no_space)
+    with pytest.raises(EnvironmentFailure, match="cannot be made"):
+        LatchWriter.initialise(latch, half_bytes=SMALL_HALF, boot_id=BOOT)
+    monkeypatch.undo()
+
+    assert [path.name for path in latch.parent.iterdir()] == ["latch"]
+    LatchWriter.initialise(latch, half_bytes=SMALL_HALF, boot_id=BOOT).close()
+
+
+def test_e14_newer_latch_without_marker_is_not_made_anew(writer: LatchWriter, latch: Path) -> None:
+    """A later version's latch is not overwritten because its marker is gone."""
+    writer.close()
+    content = (latch / "slots").read_bytes()
+    (latch / "slots").write_bytes(newer_format(content[:PAGE]) + content[PAGE:])
+    marker_path(latch).unlink()
+
+    with pytest.raises(EnvironmentFailure, match="in use"):
+        LatchWriter.initialise(latch, boot_id=BOOT)
+
+
+@pytest.mark.parametrize("kind", ["pipe", "socket", "directory", "foreign"])
+def test_h05_what_is_no_file_of_ours_is_refused(
+    writer: LatchWriter, latch: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    """A pipe, a socket, a directory or somebody else's file is no part of a latch."""
+    writer.close()
+    path = latch / "slots"
+    if kind == "foreign":
+        if os.geteuid() == 0:
+            os.chown(path, 65534, -1)
+        else:
+            monkeypatch.setattr(os, "geteuid", lambda: 65534)
+    else:
+        path.unlink()
+    if kind == "pipe":
+        os.mkfifo(path, 0o600)
+    elif kind == "socket":
+        monkeypatch.chdir(latch)
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind("slots")
+    elif kind == "directory":
+        path.mkdir()
+
+    with pytest.raises(EnvironmentFailure) as caught:
+        LatchReader(latch, boot_id=BOOT)
+
+    assert caught.value.reason in (ErrorReason.UNSAFE_PATH, ErrorReason.LATCH_UNAVAILABLE)
+
+
+def test_kernel_that_does_not_tell_its_boot_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a boot id no heartbeat can be told from an old one."""
+    monkeypatch.setattr("sidecar.latch.files._BOOT_ID", tmp_path / "missing")
+
+    with pytest.raises(EnvironmentFailure, match="boot id"):
+        read_boot_id()
+
+
+def test_file_that_shrinks_while_it_is_read_ends_early(tmp_path: Path) -> None:
+    """What is shorter than expected is returned as it is, and will not verify."""
+    path = tmp_path / "journal"
+    path.write_bytes(b"abc")
+    descriptor = os.open(path, os.O_RDONLY)
+
+    assert _read_all(descriptor, 10) == b"abc"
+    os.close(descriptor)
+
+
 # -- files that vanish --------------------------------------------------------------------------
 
 
@@ -722,6 +850,34 @@ def test_reader_sees_inline_records_once(writer: LatchWriter, latch: Path) -> No
     reader.close()
 
 
+def test_what_must_not_wait_goes_into_the_slot(state: Path, latch: Path) -> None:
+    """If the other half is not free yet, a kill is published all the same, without a sync."""
+    disk = ForgetfulDisk()
+    writer = make_latch(state, ops=disk)
+    writer.publish([], level=0, live=lambda: [], is_compacting=True)
+    filling = [big(epoch) for epoch in range(1, 16)]
+    writer.publish(filling, level=0, live=lambda: filling)
+    before = disk.operations
+
+    writer.publish([big(16)], level=6, live=lambda: [*filling[1:], big(16)])
+
+    assert disk.operations - before == 1  # the slot alone
+    state_seen = LatchReader(latch, boot_id=BOOT).read()
+    assert state_seen.records == (*filling, big(16))
+    writer.close()
+
+
+def test_everything_is_spread_over_half_and_slot(writer: LatchWriter, latch: Path) -> None:
+    """When something was released, the rest moves together, though it is more than a half."""
+    live = fill_up(writer)
+    writer.make_durable()
+    rest = [*live[1:], record(live[-1].epoch + 1)]
+
+    writer.publish([rest[-1]], level=0, live=lambda: rest)
+
+    assert LatchReader(latch, boot_id=BOOT).read().records == tuple(rest)
+
+
 def fill_up(writer: LatchWriter) -> list[Record]:
     """Fill journal and slot with what stands; return it."""
     live = [big(epoch) for epoch in range(1, 16)]
@@ -809,7 +965,7 @@ def test_writer_publishing_without_end_is_made_durable_all_the_same(state: Path)
 
     def more() -> None:
         nonlocal epoch
-        if epoch < 25:
+        if epoch < 60:
             epoch += 1
             writer.publish([record(epoch)], level=0, live=nothing_lives)
             disk.during_sync = more
@@ -819,6 +975,7 @@ def test_writer_publishing_without_end_is_made_durable_all_the_same(state: Path)
     writer.make_durable()
 
     assert epoch > 16
+    assert writer._durable is writer._slot
     writer.close()
 
 
