@@ -180,12 +180,19 @@ def read_regular(path: Path, *, max_bytes: int) -> bytes:
 
     Raises:
         FileNotFoundError: there is none.
+        EnvironmentFailure: this user may not read it.
         IntegrityError: it is a link, a device, a pipe, or larger than *max_bytes*.
     """
     try:
         descriptor = os.open(path, _READ_FLAGS)
     except FileNotFoundError:
         raise
+    except PermissionError as exc:  # says nothing about the log: somebody else's user may read it
+        raise EnvironmentFailure(
+            f"{path} may not be read by this user",
+            reason=ErrorReason.STORE_UNAVAILABLE,
+            hint="read it as the log's own user, or as root",
+        ) from exc
     except OSError as exc:
         raise IntegrityError(f"{path} cannot be read as a regular file: {exc.strerror}") from exc
     with os.fdopen(descriptor, "rb", buffering=0) as file:

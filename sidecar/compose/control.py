@@ -154,7 +154,9 @@ class _Control:
             clock=clock,
             is_creation_allowed=is_new,
             anchors=(
-                [AnchorFile(settings.anchor_file, clock=clock)] if settings.anchor_file else []
+                [AnchorFile(anchor, clock=clock)]
+                if (anchor := settings.anchor_of("control")) is not None
+                else []
             ),
         )
         stack.push_async_callback(audit.aclose)

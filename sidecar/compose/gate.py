@@ -92,13 +92,13 @@ class _Gate:
         gate = cls()
         gate.agents, gate.settings = agents, settings
         layout, clock, ids = settings.layout, SystemClock(), RandomIds()
-        gate_id = settings.gate_id or "-".join(agents)
+        gate_id = settings.gate_name(agents)
         home = layout.gate(gate_id)
         for shared in (layout.root, layout.runtime):
             if not shared.exists():  # as control makes them: either may start first
                 ensure_private_directory(shared, 0o711)
         ensure_private_directory(home, 0o700)
-        ensure_private_directory(layout.agents, 0o711)
+        ensure_private_directory(layout.agents, 0o755)
         # Where a verifier key was written there was a log: a missing one is not made anew.
         is_new = not (home / "audit.vkey").exists()
         audit = gate.audit = AuditLog.open(
@@ -107,7 +107,11 @@ class _Gate:
             signing_key=load_or_create_key(layout.gate_key(gate_id)),
             clock=clock,
             is_creation_allowed=is_new,
-            anchors=[AnchorFile(settings.anchor_file, clock=clock)] if settings.anchor_file else [],
+            anchors=(
+                [AnchorFile(anchor, clock=clock)]
+                if (anchor := settings.anchor_of(gate_id)) is not None
+                else []
+            ),
         )
         stack.push_async_callback(audit.aclose)
         (home / "audit.vkey").write_text(audit.vkey + "\n")
@@ -271,10 +275,12 @@ async def _open_latch(settings: Settings) -> LatchReader:
     """Open the latch, waiting a bounded time for control to have made it."""
     loop = asyncio.get_running_loop()
     deadline = loop.time() + _LATCH_DEADLINE_S
-    owner = settings.layout.root.stat().st_uid
+    latch = settings.layout.latch
     while True:
         try:
-            return LatchReader(settings.layout.latch, owners=(owner,))
+            # Whoever owns it is control: only root and control could have put it there.
+            owners = (latch.stat().st_uid,) if latch.exists() else ()
+            return LatchReader(latch, owners=owners)
         except EnvironmentFailure as exc:
             is_missing = (
                 exc.reason is ErrorReason.LATCH_UNAVAILABLE or not settings.layout.latch.exists()

@@ -6,12 +6,13 @@ Laws:
 1. An event is in the state if and only if it was published; if publishing failed for good (the latch
    is sealed), it is in the state alone, and every gate denies everything.
 2. A directive that finds no room is published without the revocations that go with it; one on
-   everything, in the last resort, as a level in the slot alone. A kill of everything cannot fail for
-   lack of room. What ends a directive makes room, and needs none: in the last resort the directive
-   is left out of the journal without a record of why.
+   everything, in the last resort, as a level in the slot alone, until there is room again. A kill of
+   everything cannot fail for lack of room. What ends a directive makes room, and needs none: in the
+   last resort the directive is left out of the journal without a record of why.
 3. A TTL is measured on the boot clock. The wall clock shows it and decides nothing. After a reboot,
    when nobody can say how long the host was off, it starts anew: it may end late, never early.
-4. A level in the slot that no record explains becomes a directive without an author again.
+4. A directive that the level alone holds is, after a restart, one without an author; several are
+   one, under the newest one's epoch and the strictest level.
 """
 
 from __future__ import annotations
@@ -60,6 +61,7 @@ class ContainmentJournal:
         self.state = ContainmentState.empty()
         self.recovered: tuple[Event, ...] = ()
         self._deadlines: dict[int, int] = {}
+        self._unrecorded: set[int] = set()
         self._recover()
 
     @property
@@ -76,32 +78,38 @@ class ContainmentJournal:
         """
         state = self.state.apply_all(events)
         records = [encode_event(event) for event in events]
-        rewritten: list[tuple[Record, ...]] = []
-
-        def live() -> Sequence[Record]:
-            rewritten.append(self._everything(state, records))
-            return rewritten[-1]
-
-        def live_without() -> Sequence[Record]:
-            rewritten.append(self._everything(state, ()))
-            return rewritten[-1]
-
-        publish = partial(
-            self._writer.publish, records, level=state.global_level, is_unsealing=is_unsealing
-        )
+        unrecorded = self._unrecorded & set(state.contained)
+        is_ending = all(isinstance(event, Released | Expired) for event in events)
+        # Law 2: what may be left out, one after the other, if there is no room for it.
+        attempts = [(records, True, False)]
+        if unrecorded:
+            attempts.append((records, False, False))
+        if is_ending:
+            attempts.append(([], False, True))
         try:
-            try:
-                publish(live=live)
-            except JournalFullError:
-                if not all(isinstance(event, Released | Expired) for event in events):
-                    raise
-                publish(live=live_without, is_compacting=True)  # law 2
+            for kept, is_complete, is_compacting in attempts:
+                rewritten: list[tuple[Record, ...]] = []
+                live = partial(self._everything, state, kept, is_complete, rewritten)
+                try:
+                    is_rewritten = self._writer.publish(
+                        records,
+                        level=state.global_level,
+                        level_epoch=max(unrecorded, default=0),
+                        live=live,
+                        is_compacting=is_compacting,
+                        is_unsealing=is_unsealing,
+                    )
+                    break
+                except JournalFullError:
+                    if (kept, is_complete, is_compacting) == attempts[-1]:
+                        raise
         except NotDurableError:
             self._accept(state, events, records)
             raise
         notes = self._accept(state, events, records)
-        if rewritten:
-            self.ledger.forget_but(rewritten[-1])
+        if is_rewritten:
+            self.ledger.forget_but(rewritten[-1], state)
+            self._unrecorded.difference_update(record.epoch for record in rewritten[-1])
         return notes
 
     def publish_containment(
@@ -159,6 +167,7 @@ class ContainmentJournal:
         state = self.state.apply(contained)
         level = max(contained.directive.level, self._writer.level)
         self._writer.publish_level(level, epoch=contained.epoch)
+        self._unrecorded.add(contained.epoch)
         return self._accept(state, [contained], [encode_event(contained)])
 
     def _accept(
@@ -184,22 +193,37 @@ class ContainmentJournal:
             deadline = self._clock.boot_ns() + event.ttl_ns
         self._deadlines[event.epoch] = deadline
 
-    def _everything(self, state: ContainmentState, records: Sequence[Record]) -> tuple[Record, ...]:
+    def _everything(
+        self,
+        state: ContainmentState,
+        records: Sequence[Record],
+        is_complete: bool,
+        made: list[tuple[Record, ...]],
+    ) -> tuple[Record, ...]:
+        """Return what a compaction keeps, and put it into *made* as well."""
         budget = round(self._writer.half_bytes * _OPTIONAL_SHARE)
         kept = self.ledger.live_records(state, budget=budget)
         merged = {record.epoch: record for record in (*kept, *records)}
-        return tuple(merged[epoch] for epoch in sorted(merged))
+        made.append(
+            tuple(
+                merged[epoch]
+                for epoch in sorted(merged)
+                if is_complete or epoch not in self._unrecorded
+            )
+        )
+        return made[-1]
 
     def _recover(self) -> None:
         records = self._writer.recovery.records
         events = [decode_event(record) for record in records]
         state = ContainmentState.empty().apply_all(events)
-        if self._writer.level > state.global_level:  # law 4
+        orphan_epoch = self._writer.level_epoch
+        if orphan_epoch and all(event.epoch != orphan_epoch for event in events):  # law 4
             orphan = Contained(
                 directive=Directive(
-                    epoch=self._writer.level_epoch,
+                    epoch=orphan_epoch,
                     target=Target(kind=TargetKind.ALL),
-                    level=Level(min(self._writer.level, Level.KILL)),
+                    level=Level(max(min(self._writer.level, Level.KILL), Level.OBSERVE)),
                     reason="The latch holds this level; its record found no room in the journal.",
                     author="",
                     create_time_ns=self._clock.wall_ns(),
@@ -207,5 +231,6 @@ class ContainmentJournal:
             )
             events = sorted((*events, orphan), key=lambda event: event.epoch)
             state = ContainmentState.empty().apply_all(events)
+            self._unrecorded.add(orphan_epoch)
         self.recovered = tuple(events)
         self._accept(state, events, [encode_event(event) for event in events])

@@ -146,9 +146,9 @@ class Ledger:
             kept.update(group)
         return tuple(self._records[epoch] for epoch in sorted(kept))
 
-    def forget_but(self, records: Iterable[Record]) -> None:
-        """Forget the records that a compaction did not keep; request ids stay."""
-        kept = {record.epoch for record in records}
+    def forget_but(self, records: Iterable[Record], state: ContainmentState) -> None:
+        """Forget what a compaction did not keep and does not stand; request ids stay."""
+        kept = {record.epoch for record in records} | set(state.contained)
         for table in (self._records, self._revocations, self._contained, self._ends):
             for epoch in [epoch for epoch in table if epoch not in kept]:
                 del table[epoch]

@@ -114,8 +114,9 @@ class SlotFault(StrEnum):
 class Slot:
     """Everything one slot says.
 
-    ``level`` is the highest level of the directives that hold everything (0: none), since
-    ``level_epoch``. ``inline`` holds the encoded records that a full journal could not take.
+    ``level`` is the highest level of the directives that hold everything (0: none).
+    ``level_epoch`` is the newest of them that found no room for a record, and is held by the level
+    alone (0: none). ``inline`` holds the encoded records that a full journal could not take.
     """
 
     sequence: int

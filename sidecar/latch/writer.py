@@ -215,7 +215,7 @@ class LatchWriter:
 
     @property
     def level_epoch(self) -> int:
-        """The epoch that set the global level."""
+        """The newest directive that the global level alone holds (0: none)."""
         return self._slot.level_epoch
 
     @property
@@ -251,24 +251,35 @@ class LatchWriter:
         *,
         level: int,
         live: Callable[[], Sequence[Record]],
+        level_epoch: int = 0,
         is_compacting: bool = False,
         is_unsealing: bool = False,
-    ) -> None:
+    ) -> bool:
         """Let every gate see *records*; they are not durable yet.
 
         Args:
             records: In epoch order, above every earlier epoch.
             level: The global level once they stand.
+            level_epoch: The newest directive that the level alone holds (0: none).
             live: Returns everything that must outlive a compaction, *records* included, in epoch
                 order. Called only if the half is full.
             is_compacting: Rewrite the journal as ``live()`` even if it has room.
             is_unsealing: Take the seal off.
 
+        Returns:
+            Whether the journal was rewritten as ``live()``.
+
         Raises:
             JournalFullError: No room, even compacted; nothing was written.
             NotDurableError: The write failed; the latch is sealed (law 5).
         """
-        while not self._try_publish(records, level, live, is_compacting, is_unsealing):
+        while True:
+            generation = self._slot.generation
+            with self._lock:
+                if self._try_publish(
+                    records, live, is_compacting, is_unsealing, level=level, level_epoch=level_epoch
+                ):
+                    return self._slot.generation != generation
             self.make_durable()
 
     def publish_level(self, level: int, *, epoch: int) -> None:
@@ -294,7 +305,8 @@ class LatchWriter:
                 if self._try_settle():
                     return
             with self._lock:  # whoever publishes without end has to wait now
-                self._try_settle()
+                if not self._try_settle():
+                    raise self._fail("the latch was written while it was locked")
 
     def append(
         self, records: Sequence[Record], *, level: int, live: Callable[[], Sequence[Record]]
@@ -328,39 +340,41 @@ class LatchWriter:
     def _try_publish(
         self,
         records: Sequence[Record],
-        level: int,
         live: Callable[[], Sequence[Record]],
         is_compacting: bool,
         is_unsealing: bool,
+        *,
+        level: int,
+        level_epoch: int,
     ) -> bool:
         """Publish; False if what is published must be made durable first."""
-        with self._lock:
-            self._require_usable()
-            base = self._slot
-            epochs = [record.epoch for record in records]
-            if epochs != sorted(set(epochs)) or (epochs and epochs[0] <= base.epoch):
-                raise ValueError("epochs rise")  # law 4
-            placed = place(
-                base,
-                records,
-                live,
-                is_compacting=is_compacting,
-                is_other_half_free=self._durable.generation == base.generation,
-            )
-            if placed is None:
-                return False
-            data, slot = placed
-            epoch = epochs[-1] if epochs else base.epoch
-            slot = replace(
+        self._require_usable()
+        base = self._slot
+        epochs = [record.epoch for record in records]
+        if epochs != sorted(set(epochs)) or (epochs and epochs[0] <= base.epoch):
+            raise ValueError("epochs rise")  # law 4
+        placed = place(
+            base,
+            records,
+            live,
+            is_compacting=is_compacting,
+            is_other_half_free=self._durable.generation == base.generation,
+        )
+        if placed is None:
+            return False
+        data, slot = placed
+        self._write(
+            replace(
                 slot,
-                epoch=epoch,
+                epoch=epochs[-1] if epochs else base.epoch,
                 level=level,
-                level_epoch=base.level_epoch if level == base.level else epoch,
+                level_epoch=level_epoch,
                 is_sealed=base.is_sealed and not is_unsealing,
                 seal_reason="" if is_unsealing else base.seal_reason,
-            )
-            self._write(slot, data)
-            return True
+            ),
+            data,
+        )
+        return True
 
     def _write(self, slot: Slot, data: bytes = b"") -> None:
         """Write *data* as the last bytes of *slot*'s journal, then *slot* itself."""

@@ -247,6 +247,18 @@ class Deployment:
         """Return when the gate serves *agent*."""
         self._wait_serving(self.agent_address(agent), self.gates[gate_id], deadline_s)
 
+    def wait_answering(self, agent: str, gate_id: str = "gate") -> None:
+        """Return when the gate answers on the socket of *agent*, ready or not."""
+        from tests.support.polling import eventually_sync
+
+        def is_up() -> bool:
+            process = self.gates[gate_id]
+            if not process.is_running:
+                raise AssertionError(f"it ended ({process.wait()}); it said:\n{process.tail()}")
+            return self.health(self.agent_address(agent), timeout_s=0.2) != "UNREACHABLE"
+
+        eventually_sync(is_up, _START_S)
+
     def close(self) -> None:
         """Kill what still runs and remove the state."""
         for process in (*self.gates.values(), self.control):

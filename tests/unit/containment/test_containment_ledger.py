@@ -137,7 +137,7 @@ def test_what_a_compaction_dropped_is_forgotten_but_for_its_request_id() -> None
     ledger.mark_archived([3])
     assert ledger.ended_directive(2) == contained(1)
 
-    ledger.forget_but([])
+    ledger.forget_but([], state)
 
     assert kept(ledger, state, budget=10_000) == []
     assert ledger.ended_directive(2) is None

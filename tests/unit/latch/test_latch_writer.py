@@ -11,6 +11,7 @@ import shutil
 import socket
 import stat
 import subprocess
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -77,7 +78,7 @@ def test_published_events_survive_reopening(writer: LatchWriter, latch: Path) ->
     with_it = LatchWriter.open(latch, boot_id=BOOT)
 
     assert [found.epoch for found in with_it.recovery.records] == [1, 2, 3]
-    assert (with_it.epoch, with_it.level, with_it.level_epoch) == (3, 6, 3)
+    assert (with_it.epoch, with_it.level, with_it.level_epoch) == (3, 6, 0)
     with_it.close()
 
 
@@ -871,7 +872,7 @@ def test_everything_is_spread_over_half_and_slot(writer: LatchWriter, latch: Pat
     """When something was released, the rest moves together, though it is more than a half."""
     live = fill_up(writer)
     writer.make_durable()
-    rest = [*live[1:], record(live[-1].epoch + 1)]
+    rest = [*live[1:], record(live[-1].epoch + 1, b"z" * 900)]
 
     writer.publish([rest[-1]], level=0, live=lambda: rest)
 
@@ -918,7 +919,7 @@ def test_full_latch_still_takes_a_kill_of_everything(writer: LatchWriter, latch:
     assert (state.epoch, state.global_level, state.level_epoch) == (epoch, 6, epoch)
     assert (reopened.epoch, reopened.level, reopened.level_epoch) == (epoch, 6, epoch)
     reopened.publish([record(epoch + 1)], level=0, live=lambda: [*live[:5], record(epoch + 1)])
-    assert (reopened.level, reopened.level_epoch) == (0, epoch + 1)
+    assert (reopened.level, reopened.level_epoch) == (0, 0)
     reopened.close()
 
 
@@ -961,21 +962,43 @@ def test_writer_publishing_without_end_is_made_durable_all_the_same(state: Path)
     """Somebody who publishes during every sync cannot starve the one who waits for it."""
     disk = ForgetfulDisk()
     writer = make_latch(state, ops=disk)
-    epoch = 1
+    threads: list[threading.Thread] = []
+
+    def publish(epoch: int) -> None:
+        writer.publish([record(epoch)], level=0, live=nothing_lives)
 
     def more() -> None:
-        nonlocal epoch
-        if epoch < 60:
-            epoch += 1
-            writer.publish([record(epoch)], level=0, live=nothing_lives)
-            disk.during_sync = more
+        threads.append(threading.Thread(target=publish, args=(len(threads) + 2,)))
+        threads[-1].start()
+        threads[-1].join(timeout=0.2)  # in the last round it has to wait for the sync
+        disk.during_sync = None if threads[-1].is_alive() else more
+
+    publish(1)
+    disk.during_sync = more
+    writer.make_durable()
+    for thread in threads:
+        thread.join()
+
+    assert 16 < len(threads) < 100
+    assert writer.epoch == len(threads) + 1
+    assert writer._durable.epoch == len(threads)
+    writer.close()
+
+
+def test_writer_that_is_written_while_it_is_locked_has_failed(state: Path) -> None:
+    """What cannot be is not shrugged off: without a settled state nothing is called durable."""
+    disk = ForgetfulDisk()
+    writer = make_latch(state, ops=disk)
+
+    def more() -> None:  # in the same thread, past its own lock
+        writer.publish([record(writer.epoch + 1)], level=0, live=nothing_lives)
+        disk.during_sync = more
 
     writer.publish([record(1)], level=0, live=nothing_lives)
     disk.during_sync = more
-    writer.make_durable()
 
-    assert epoch > 16
-    assert writer._durable is writer._slot
+    with pytest.raises(NotDurableError, match="locked"):
+        writer.make_durable()
     writer.close()
 
 
