@@ -16,9 +16,7 @@ After a restart, feed the log's entries to ``replay``; marks do not depend on ti
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
 
@@ -39,13 +37,6 @@ class Mark(StrEnum):
     NOT_ALLOWED = "not_allowed"
 
 
-@dataclass(slots=True)
-class _Known:
-    agent: str
-    is_allowed: bool
-    has_outcome: bool = False
-
-
 class OutcomeJoiner:
     """Knows the latest decisions and which of them have an outcome."""
 
@@ -54,25 +45,27 @@ class OutcomeJoiner:
         if max_decisions < 1:
             raise ValueError("max_decisions must be at least 1")
         self._max_decisions = max_decisions
-        self._known: OrderedDict[str, _Known] = OrderedDict()
+        # (agent, is allowed, has an outcome); a dict keeps the order in which they came
+        self._known: dict[str, tuple[str, bool, bool]] = {}
 
     def decided(self, *, decision_id: str, agent: str, effect: Effect) -> None:
         """Remember a decision. An id that is known already keeps its first meaning."""
-        if decision_id in self._known:
+        known = self._known
+        if decision_id in known:
             return
-        self._known[decision_id] = _Known(agent, effect is Effect.ALLOW)
-        if len(self._known) > self._max_decisions:
-            self._known.popitem(last=False)
+        known[decision_id] = (agent, effect is Effect.ALLOW, False)
+        if len(known) > self._max_decisions:
+            del known[next(iter(known))]
 
     def outcome(self, *, decision_id: str, agent: str) -> Mark:
         """Return the mark of an outcome that *agent* reports for *decision_id*."""
-        known = self._known.get(decision_id)
-        if known is None or known.agent != agent:  # law 1
+        known_agent, is_allowed, has_outcome = self._known.get(decision_id, ("", False, False))
+        if known_agent != agent:  # law 1; no agent has an empty name
             return Mark.ORPHAN
-        if known.has_outcome:
+        if has_outcome:
             return Mark.DUPLICATE
-        known.has_outcome = True
-        return Mark.MATCHED if known.is_allowed else Mark.NOT_ALLOWED
+        self._known[decision_id] = (agent, is_allowed, True)
+        return Mark.MATCHED if is_allowed else Mark.NOT_ALLOWED
 
     def replay(self, entry: Mapping[str, Any]) -> None:
         """Take over what an entry of the log says; entries of other kinds change nothing."""

@@ -5,9 +5,9 @@ Laws:
 
 1. An event is in the state if and only if it was published; if publishing failed for good (the latch
    is sealed), it is in the state alone, and every gate denies everything.
-2. A directive that finds no room is published without the revocations that go with it; one on
-   everything, in the last resort, as a level in the slot alone, until there is room again. A kill of
-   everything cannot fail for lack of room. What ends a directive makes room, and needs none: in the
+2. A directive that finds no room is published without the revocations that go with it; a FREEZE or
+   KILL of everything, in the last resort, as a level in the slot alone, until there is room again:
+   it cannot fail for lack of room. What ends a directive makes room, and needs none: in the
    last resort the directive is left out of the journal without a record of why.
 3. A TTL is measured on the boot clock. The wall clock shows it and decides nothing. After a reboot,
    when nobody can say how long the host was off, it starts anew: it may end late, never early.
@@ -17,8 +17,7 @@ Laws:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from functools import partial
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Final
 
 from sidecar.clock import Clock
@@ -44,6 +43,7 @@ __all__ = ["ContainmentJournal"]
 
 _OPTIONAL_SHARE: Final = 0.5
 """Of a half, for what a compaction keeps though it need not."""
+_LAST_RESORT: Final = 3
 
 
 class ContainmentJournal:
@@ -78,38 +78,38 @@ class ContainmentJournal:
         """
         state = self.state.apply_all(events)
         records = [encode_event(event) for event in events]
-        unrecorded = self._unrecorded & set(state.contained)
-        is_ending = all(isinstance(event, Released | Expired) for event in events)
-        # Law 2: what may be left out, one after the other, if there is no room for it.
-        attempts = [(records, True, False)]
-        if unrecorded:
-            attempts.append((records, False, False))
-        if is_ending:
-            attempts.append(([], False, True))
+        # Law 2: if there is no room, first those that the level holds anyway may be left out, then
+        # the record of an end.
+        keeping: list[Callable[[], tuple[Record, ...]]] = [
+            lambda: self._everything(state, records),
+            lambda: self._everything(state, records, without=self._unrecorded),
+        ]
+        if all(isinstance(event, Released | Expired) for event in events):
+            keeping.append(lambda: self._everything(state, (), without=self._unrecorded))
         try:
-            for kept, is_complete, is_compacting in attempts:
-                rewritten: list[tuple[Record, ...]] = []
-                live = partial(self._everything, state, kept, is_complete, rewritten)
+            for number, live in enumerate(keeping, start=1):
                 try:
                     is_rewritten = self._writer.publish(
                         records,
                         level=state.global_level,
-                        level_epoch=max(unrecorded, default=0),
+                        level_epoch=max(self._unrecorded & set(state.contained), default=0),
                         live=live,
-                        is_compacting=is_compacting,
+                        is_compacting=number == _LAST_RESORT,
                         is_unsealing=is_unsealing,
                     )
                     break
                 except JournalFullError:
-                    if (kept, is_complete, is_compacting) == attempts[-1]:
+                    if number == len(keeping):
                         raise
         except NotDurableError:
             self._accept(state, events, records)
             raise
+        kept = live() if is_rewritten else ()
         notes = self._accept(state, events, records)
+        self._unrecorded.intersection_update(state.contained)
         if is_rewritten:
-            self.ledger.forget_but(rewritten[-1], state)
-            self._unrecorded.difference_update(record.epoch for record in rewritten[-1])
+            self.ledger.forget_but(kept, state)
+            self._unrecorded.difference_update(record.epoch for record in kept)
         return notes
 
     def publish_containment(
@@ -118,13 +118,14 @@ class ContainmentJournal:
         """Let a directive and the revocations that go with it stand (law 2).
 
         Raises:
-            JournalFullError: No room, and the directive is not on everything; nothing happened.
+            JournalFullError: No room, and it is no FREEZE or KILL of everything; nothing happened.
             NotDurableError: The latch is sealed now; the directive stands in memory alone.
         """
         attempts: list[Callable[[], list[RequestNote]]] = [lambda: self.publish(contained)]
         if revoked:
             attempts.insert(0, lambda: self.publish(contained, *revoked))
-        if contained.directive.target.kind is TargetKind.ALL:
+        directive = contained.directive
+        if directive.target.kind is TargetKind.ALL and directive.level >= Level.FREEZE:
             attempts.append(lambda: self._publish_level(contained))
         for attempt in attempts[:-1]:
             try:
@@ -197,21 +198,14 @@ class ContainmentJournal:
         self,
         state: ContainmentState,
         records: Sequence[Record],
-        is_complete: bool,
-        made: list[tuple[Record, ...]],
+        *,
+        without: Collection[int] = (),
     ) -> tuple[Record, ...]:
-        """Return what a compaction keeps, and put it into *made* as well."""
+        """Return what a compaction keeps, in epoch order."""
         budget = round(self._writer.half_bytes * _OPTIONAL_SHARE)
         kept = self.ledger.live_records(state, budget=budget)
         merged = {record.epoch: record for record in (*kept, *records)}
-        made.append(
-            tuple(
-                merged[epoch]
-                for epoch in sorted(merged)
-                if is_complete or epoch not in self._unrecorded
-            )
-        )
-        return made[-1]
+        return tuple(merged[epoch] for epoch in sorted(merged) if epoch not in without)
 
     def _recover(self) -> None:
         records = self._writer.recovery.records

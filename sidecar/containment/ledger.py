@@ -121,6 +121,11 @@ class Ledger:
         """The rules that the archive is not known to have."""
         return tuple(self._revocations[epoch].rule for epoch in sorted(self._unarchived))
 
+    @property
+    def unarchived_count(self) -> int:
+        """How many rules the archive is not known to have."""
+        return len(self._unarchived)
+
     def mark_archived(self, epochs: Collection[int]) -> None:
         """Note that the archive has the rules of *epochs*."""
         self._unarchived.difference_update(epochs)

@@ -170,8 +170,15 @@ class ContainmentState:
     @property
     def global_level(self) -> int:
         """The highest level of the directives that hold everything; 0 if none does."""
-        found = self._index.table.get(_EVERYTHING)
-        return found[0].level if found else 0
+        # Not by the index: control asks at every event, and would make it for that alone.
+        return max(
+            (
+                event.directive.level
+                for event in self.contained.values()
+                if event.directive.target.kind is TargetKind.ALL
+            ),
+            default=0,
+        )
 
     def apply(self, event: Event) -> ContainmentState:
         """Return the state after *event*.

@@ -8,6 +8,7 @@ from typing import Final, NoReturn
 import grpc
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 
+from sidecar.documents import DocumentErrors
 from sidecar.errors import (
     ConflictError,
     EnvironmentFailure,
@@ -23,6 +24,8 @@ __all__ = ["DETAILS_KEY", "DOMAIN", "abort_with", "status_of"]
 
 DOMAIN: Final = "holdfast"
 DETAILS_KEY: Final = "grpc-status-details-bin"
+_MAX_MESSAGE: Final = 1200
+"""Characters: the message travels twice, in metadata that clients limit to 8 KiB."""
 
 _BY_TYPE: Final[tuple[tuple[type[HoldfastError], grpc.StatusCode], ...]] = (
     (RefusedError, grpc.StatusCode.PERMISSION_DENIED),
@@ -46,13 +49,20 @@ def status_of(error: HoldfastError) -> grpc.StatusCode:
 
 async def abort_with(context: grpc.aio.ServicerContext, error: HoldfastError) -> NoReturn:
     """End the RPC with *error*: message, stable reason and hint."""
-    code = status_of(error)
-    status = status_pb2.Status(code=code_pb2.Code.Value(code.name), message=error.message)
+    code, message = status_of(error), _message(error)
+    status = status_pb2.Status(code=code_pb2.Code.Value(code.name), message=message)
     info = error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN)
     if error.hint:
         info.metadata["hint"] = error.hint
     status.details.add().Pack(info)
     await context.abort(
-        code, error.message, trailing_metadata=((DETAILS_KEY, status.SerializeToString()),)
+        code, message, trailing_metadata=((DETAILS_KEY, status.SerializeToString()),)
     )
     raise AssertionError  # abort always raises; this tells the type checker
+
+
+def _message(error: HoldfastError) -> str:
+    """Return what is wrong; of a bundle every place, because the first may only follow from another."""
+    if isinstance(error, DocumentErrors) and len(error.all) > 1:
+        return str(error)[:_MAX_MESSAGE]
+    return error.message

@@ -233,17 +233,21 @@ class GuardServicer:
 
     def _note_claims(self, context: Context) -> None:
         """Log metadata that claims an identity: it has no effect, but somebody tries something."""
-        for key, _value in context.invocation_metadata() or ():
-            if not key.startswith(_IDENTITY_CLAIMS):
-                continue
-            self._claims += 1
-            if self._claims.bit_count() == 1:  # 1, 2, 4, 8 … so that claims cannot flood the log
-                log.warning(
-                    "identity claim in metadata ignored",
-                    agent=self._agent,
-                    key=key[:64],
-                    times=self._claims,
-                )
+        keys = [
+            key[:64]
+            for key, _value in context.invocation_metadata() or ()
+            if key.startswith(_IDENTITY_CLAIMS)
+        ]
+        if not keys:
+            return
+        self._claims += 1
+        if self._claims.bit_count() == 1:  # 1, 2, 4, 8 … so that claims cannot flood the log
+            log.warning(
+                "identity claim in metadata ignored",
+                agent=self._agent,
+                keys=keys,
+                times=self._claims,
+            )
 
 
 def _overload(limit: int) -> Reason:

@@ -43,7 +43,7 @@ from sidecar.latch.install import marker_path, read_marker, write_marker
 from sidecar.latch.recovery import Loss, Recovered, recover, valid_slots
 from sidecar.safe_paths import ensure_private_directory, open_directory
 
-__all__ = ["OpenedLatch", "create_latch", "open_latch"]
+__all__ = ["OpenedLatch", "create_latch", "is_used", "open_latch"]
 
 _FIRST_SEQUENCE: Final = 2
 
@@ -95,7 +95,7 @@ def create_latch(
     ensure_private_directory(directory, directory_mode)
     parent = open_directory(directory, mode=directory_mode)
     try:
-        if _is_used(parent, directory):
+        if _holds_used_slots(parent, directory):
             raise EnvironmentFailure(
                 f"{directory} holds a latch that is in use, but its install marker is missing",
                 reason=ErrorReason.LATCH_UNAVAILABLE,
@@ -247,8 +247,29 @@ def _write_first_slots(
         os.close(descriptor)
 
 
-def _is_used(parent: int, directory: Path) -> bool:
-    """Return whether there is a latch that no fresh one may replace."""
+def is_used(directory: Path) -> bool:
+    """Return whether there is, or has been, a latch that no fresh one may replace.
+
+    Raises:
+        EnvironmentFailure: LATCH_UNAVAILABLE if nobody can say, UNSAFE_PATH.
+    """
+    if read_marker(directory) is not None:
+        return True
+    try:
+        parent = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    except OSError as exc:
+        raise EnvironmentFailure(
+            f"{directory} cannot be opened: {exc.strerror}", reason=ErrorReason.LATCH_UNAVAILABLE
+        ) from exc
+    try:
+        return _holds_used_slots(parent, directory)
+    finally:
+        os.close(parent)
+
+
+def _holds_used_slots(parent: int, directory: Path) -> bool:
     try:
         descriptor, _ = open_file(
             parent, SLOTS, flags=os.O_RDONLY, owners=(), shown=directory / SLOTS
@@ -256,12 +277,13 @@ def _is_used(parent: int, directory: Path) -> bool:
     except FileNotFoundError:
         return False
     try:
-        slots = valid_slots([os.pread(descriptor, PAGE, index * PAGE) for index in (0, 1)])
+        pages = [os.pread(descriptor, PAGE, index * PAGE) for index in (0, 1)]
     finally:
         os.close(descriptor)
+    slots = valid_slots(pages)
     if isinstance(slots, Loss):
-        return slots.is_newer_format
-    return any(slot.journal_length or slot.level or slot.inline for slot in slots)
+        return any(any(page) for page in pages)  # damaged, or of a newer format
+    return any(slot.journal_length or slot.level or slot.inline or slot.is_sealed for slot in slots)
 
 
 def _is_newer(descriptor: int) -> bool:

@@ -58,10 +58,10 @@ from sidecar.latch.format import (
     Slot,
     encode_slot,
 )
-from sidecar.latch.install import read_marker, write_marker
+from sidecar.latch.install import write_marker
 from sidecar.latch.placing import INSTALL_BYTES, JournalFullError, nothing, place
 from sidecar.latch.recovery import Loss, Recovered
-from sidecar.latch.setup import OpenedLatch, create_latch, open_latch
+from sidecar.latch.setup import OpenedLatch, create_latch, is_used, open_latch
 
 __all__ = ["JournalFullError", "LatchWriter", "Recovery"]
 
@@ -100,8 +100,12 @@ class LatchWriter:
 
     @staticmethod
     def is_installed(directory: Path) -> bool:
-        """Return whether the latch in *directory* was ever initialised."""
-        return read_marker(directory) is not None
+        """Return whether the latch in *directory* must be opened, not initialised.
+
+        Raises:
+            EnvironmentFailure: LATCH_UNAVAILABLE if nobody can say, UNSAFE_PATH.
+        """
+        return is_used(directory)
 
     @classmethod
     def initialise(
@@ -274,8 +278,8 @@ class LatchWriter:
             NotDurableError: The write failed; the latch is sealed (law 5).
         """
         while True:
-            generation = self._slot.generation
             with self._lock:
+                generation = self._slot.generation
                 if self._try_publish(
                     records, live, is_compacting, is_unsealing, level=level, level_epoch=level_epoch
                 ):

@@ -63,7 +63,8 @@ class DestinationSpec:
     """Whether the gate resolves the name and pins its addresses (``resolve`` in the file).
 
     False for a tool that does not dial by itself but hands the name to a proxy or a simulation:
-    only the host rules apply then, and DNS rebinding is the proxy's to prevent.
+    only the host rules apply then (an address literal must still be one that may be dialled), and
+    DNS rebinding is the proxy's to prevent.
     """
 
 

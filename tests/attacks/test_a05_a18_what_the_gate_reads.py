@@ -30,7 +30,9 @@ TOOL, ARGUMENTS, SESSION, TOKEN = 1, 2, 3, 2
 
 _DOUBLE = {
     "call twice": field(1, CALL) + field(1, WRITE),
-    "tool twice": field(1, field(TOOL, "note.forbidden") + field(TOOL, "note.read") + b'\x12\x02{}'),
+    "tool twice": field(
+        1, field(TOOL, "note.forbidden") + field(TOOL, "note.read") + b"\x12\x02{}"
+    ),
     "arguments twice": field(1, CALL + field(ARGUMENTS, '{"text":"x"}')),
     "session twice": field(1, CALL + field(SESSION, "s-1") + field(SESSION, "s-2")),
     "token twice": field(1, CALL) + field(TOKEN, "a") + field(TOKEN, "b"),
@@ -98,7 +100,9 @@ async def test_a05_lenient_parser_acts_on_one_reading_negative_control(
     bed.begin(["alpha"], gate_breakages=["lenient-protobuf"])
     async with bed.agent() as agent:
         for name in ("tool twice", "call twice", "unknown field"):
-            assert effect(await agent.authorize_bytes(_DOUBLE.get(name) or _PADDED[name])) == "ALLOW"
+            assert (
+                effect(await agent.authorize_bytes(_DOUBLE.get(name) or _PADDED[name])) == "ALLOW"
+            )
 
 
 @pytest.mark.parametrize(

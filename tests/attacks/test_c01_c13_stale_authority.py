@@ -128,9 +128,7 @@ async def test_c01_without_the_latch_comparison_the_kill_is_not_seen_negative_co
     ],
     ids=lambda chosen: "+".join(chosen),
 )
-async def test_c02_revocation_voids_a_cached_allow(
-    rig: GateRig, selectors: dict[str, Any]
-) -> None:
+async def test_c02_revocation_voids_a_cached_allow(rig: GateRig, selectors: dict[str, Any]) -> None:
     """Every way to revoke bites at the next call, cached or not, and on nobody else's token."""
     token = rig.token(jti="t-1", sid="s-1")
     await _cached(rig, "vault.read", token=token)

@@ -132,9 +132,7 @@ async def test_e08_one_stream_with_many_calls_in_flight(bed: Testbed, tool: str)
 
     name = bed.fresh_agent()
     item = guard_pb2.AuthorizeStreamRequest.Item
-    call = guard_pb2.AuthorizeRequest(
-        tool_call=guard_pb2.ToolCall(tool=tool, arguments=b"{}")
-    )
+    call = guard_pb2.AuthorizeRequest(tool_call=guard_pb2.ToolCall(tool=tool, arguments=b"{}"))
     async with bed.operator("alice") as alice, bed.agent(name) as agent:
         stream = agent.guard.AuthorizeStream()
         for batch in range(8):

@@ -14,7 +14,6 @@ from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
-import grpc
 import pytest
 
 from sidecar.api.v1 import audit_pb2, guard_pb2
@@ -569,9 +568,7 @@ async def test_matrix_reload_of_an_unreadable_log_is_an_error(make_bed: Make) ->
     bed.gates["gate"].stop()
     shutil.rmtree(bed.layout.gate_audit("gate"))
     async with bed.operator("alice") as alice:
-        error = await refused(
-            alice.audit.ListEntries(audit_pb2.ListEntriesRequest(log="gate"))
-        )
+        error = await refused(alice.audit.ListEntries(audit_pb2.ListEntriesRequest(log="gate")))
         receipt = (await alice.contain("alpha")).receipt
 
     assert error.code.name in {"NOT_FOUND", "UNAVAILABLE", "INTERNAL", "FAILED_PRECONDITION"}

@@ -188,7 +188,9 @@ async def test_g12_identity_from_the_message_would_be_forged_negative_control(
         decision = await rig.ask("note.write")
         join = rig.joiner.outcome
         monkeypatch.setattr(
-            rig.joiner, "outcome", lambda *, decision_id, agent: join(decision_id=decision_id, agent="alpha")
+            rig.joiner,
+            "outcome",
+            lambda *, decision_id, agent: join(decision_id=decision_id, agent="alpha"),
         )
         service = OutcomeService(
             audit=rig.audit,

@@ -128,8 +128,8 @@ async def test_h11_identity_in_metadata_is_ignored_and_logged(bed: Testbed) -> N
     ]
 
     assert verdict == "DENY KILLED"
-    assert logged[0]["key"] == "x-agent-id"
-    assert logged[-1]["times"] == 4  # every claim is counted; a flood does not fill the log
+    assert "x-agent-id" in logged[0]["keys"]
+    assert logged[0]["times"] == 1  # counted per call; a flood does not fill the log
     assert "Bearer" not in bed.gates["gate"].log.read_text()
 
 
@@ -204,9 +204,7 @@ def _make_lock_link(home: Path) -> None:
 @pytest.mark.parametrize(
     "prepare", [_make_link, _make_open, _make_foreign, _make_file, _make_socket_link]
 )
-def test_h05_prepared_path_is_refused(
-    tmp_path: Path, prepare: Callable[[Path], None]
-) -> None:
+def test_h05_prepared_path_is_refused(tmp_path: Path, prepare: Callable[[Path], None]) -> None:
     """A symlink, a directory that others can write or own, something that is no socket."""
     if prepare is _make_foreign and os.geteuid() != 0:
         pytest.skip("only root can give a directory away")

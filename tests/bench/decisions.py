@@ -10,8 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from sidecar.authorize.destination import destination_of
 from sidecar.authorize.cache import DecisionCache
+from sidecar.authorize.destination import destination_of
 from sidecar.canonical import CallParser
 from sidecar.clock import SystemClock
 from sidecar.policy.bundle import load_bundle, load_bundle_from_files

@@ -80,7 +80,7 @@ async def bench_kill(rig: Rig, say: Any) -> dict[str, Any]:
 
 async def _until_allowed(answers: list[tuple[int, bool]]) -> None:
     async with asyncio.timeout(10):
-        while not any(ok for _, ok in answers):  # noqa: ASYNC110 - the list is filled elsewhere
+        while not any(ok for _, ok in answers):
             answers.clear()
             await asyncio.sleep(0.002)
 
@@ -88,5 +88,5 @@ async def _until_allowed(answers: list[tuple[int, bool]]) -> None:
 async def _answered_after(answers: list[tuple[int, bool]], moment: int) -> None:
     """Wait until every caller was answered a question that it asked after *moment*."""
     async with asyncio.timeout(10):
-        while sum(asked > moment for asked, _ in answers) < CALLERS:  # noqa: ASYNC110
+        while sum(asked > moment for asked, _ in answers) < CALLERS:
             await asyncio.sleep(0.002)

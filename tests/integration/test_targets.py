@@ -73,7 +73,7 @@ async def test_tool_target_holds_the_tool_everywhere_and_needs_break_glass(bed: 
             ["example.org", "a.example.org", "a.b.example.org"],
             ["evilexample.org", "example.org.evil.com", "example.com"],
         ),
-        ("198.51.100.7", ["198.51.100.7"], ["198.51.100.8"]),
+        ("9.9.9.9", ["9.9.9.9"], ["9.9.9.10"]),
     ],
 )
 async def test_destination_target_holds_hosts_by_label(

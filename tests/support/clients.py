@@ -250,13 +250,9 @@ class AgentClient(_Client):
         decision = await self.ask(*args, **kwargs)
         return f"{effect(decision)} {decision.reasons[0].code}"
 
-    async def raw(
-        self, method: str, data: bytes, *, timeout_s: float = _TIMEOUT_S
-    ) -> bytes:
+    async def raw(self, method: str, data: bytes, *, timeout_s: float = _TIMEOUT_S) -> bytes:
         """Send *data* as the request of *method* and return the bytes of the answer."""
-        call = self.channel.unary_unary(
-            method, request_serializer=None, response_deserializer=None
-        )
+        call = self.channel.unary_unary(method, request_serializer=None, response_deserializer=None)
         return await call(data, timeout=timeout_s)
 
     async def authorize_bytes(self, data: bytes) -> types_pb2.Decision:

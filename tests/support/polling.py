@@ -32,13 +32,13 @@ async def eventually(
         if value:
             return value
         if loop.time() >= deadline:
-            raise AssertionError(f"not within {deadline_s:g} s: {what or condition}; last: {value!r}")
+            raise AssertionError(
+                f"not within {deadline_s:g} s: {what or condition}; last: {value!r}"
+            )
         await asyncio.sleep(_PAUSE_S)
 
 
-def eventually_sync(
-    condition: Callable[[], _T], deadline_s: float = 5.0, *, what: str = ""
-) -> _T:
+def eventually_sync(condition: Callable[[], _T], deadline_s: float = 5.0, *, what: str = "") -> _T:
     """The same without an event loop."""
     deadline = time.monotonic() + deadline_s
     while True:
@@ -46,5 +46,7 @@ def eventually_sync(
         if value:
             return value
         if time.monotonic() >= deadline:
-            raise AssertionError(f"not within {deadline_s:g} s: {what or condition}; last: {value!r}")
+            raise AssertionError(
+                f"not within {deadline_s:g} s: {what or condition}; last: {value!r}"
+            )
         time.sleep(_PAUSE_S)

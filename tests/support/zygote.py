@@ -18,6 +18,7 @@ import asyncio
 import contextlib
 import ctypes
 import gc
+import importlib
 import json
 import os
 import signal
@@ -48,11 +49,19 @@ def main() -> None:
             stream.flush()
 
 
+_PRELOADED = (
+    "sidecar.cli.exits",
+    "sidecar.compose.control",
+    "sidecar.compose.gate",
+    "sidecar.observe.logging",
+    "sidecar.settings",
+    "tests.support.breakages",
+)
+
+
 def _preload() -> None:
-    import sidecar.compose.control
-    import sidecar.compose.gate
-    import sidecar.observe.logging
-    import tests.support.breakages  # noqa: F401
+    for name in _PRELOADED:
+        importlib.import_module(name)
 
 
 def _spawn(order: Mapping[str, Any], connection: socket.socket) -> dict[str, Any]:

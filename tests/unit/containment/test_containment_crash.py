@@ -11,6 +11,7 @@ from __future__ import annotations
 import random
 import shutil
 import tempfile
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 
@@ -76,6 +77,14 @@ class Gate:
         return max(self.global_level, verdict.level if verdict is not None else 0)
 
 
+def seen_level(latch: Path) -> int:
+    """Return the global level as a gate that starts now sees it."""
+    reader = LatchReader(latch, boot_id=BOOT)
+    level = reader.read().global_level
+    reader.close()
+    return level
+
+
 class CrashMachine(RuleBasedStateMachine):
     """The model: what must hold, what must not, and what may be either until it is synced."""
 
@@ -119,7 +128,7 @@ class CrashMachine(RuleBasedStateMachine):
 
     @rule(
         target_=TARGETS,
-        level=st.sampled_from([Level.HOLD, Level.KILL]),
+        level=st.sampled_from([Level.HOLD, Level.FREEZE, Level.KILL]),
         is_synced=st.booleans(),
         length=st.sampled_from([10, 900]),
     )
@@ -178,11 +187,23 @@ class CrashMachine(RuleBasedStateMachine):
         """The page cache stays: everything published stands, and the gate's mapping goes on."""
         assert self.writer is not None
         self.writer.close()
+        self.merge_unrecorded()
         self.writer = LatchWriter.open(self.latch, ops=self.disk, boot_id=BOOT)
         self.journal = ContainmentJournal(writer=self.writer, clock=self.clock, boot_id=BOOT)
         assert not self.writer.is_sealed
         assert set(self.journal.state.contained) == set(self.published)
         self.settle()
+
+    def merge_unrecorded(self) -> None:
+        """Several directives that the level alone held are one after a restart."""
+        unrecorded = self.journal._unrecorded
+        if unrecorded:
+            newest = max(unrecorded)
+            for epoch in unrecorded - {newest}:
+                del self.published[epoch]
+            kept = self.published[newest]
+            level = Level(seen_level(self.latch))
+            self.published[newest] = replace(kept, directive=replace(kept.directive, level=level))
 
     @rule()
     def power_goes(self) -> None:
@@ -190,6 +211,7 @@ class CrashMachine(RuleBasedStateMachine):
         self.close()
         self.gate = None
         epoch_before = self.journal.next_epoch - 1
+        unrecorded = set(self.journal._unrecorded)
         copy = self.disk.after_power_cut(
             self.latch, self.base / f"cut{next(self.directories)}", self.rng
         )
@@ -200,7 +222,13 @@ class CrashMachine(RuleBasedStateMachine):
         assert not self.writer.is_sealed
         must = set(self.acked) & set(self.published)
         may = set(self.acked) | self.unsynced
-        assert must <= set(found) <= may
+        # Of those that the level alone held, one may stand for all (law 4 of the journal).
+        assert must - unrecorded <= set(found) <= may
+        for lost in must & unrecorded - set(found):
+            stand_ins = unrecorded & set(found)
+            assert stand_ins
+            level = max(found[epoch].directive.level for epoch in stand_ins)
+            assert level >= self.acked[lost].directive.level
         assert self.journal.next_epoch - 1 <= epoch_before
         self.published = dict(found)
         self.settle()

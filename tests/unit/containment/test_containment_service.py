@@ -931,6 +931,10 @@ async def test_full_journal_still_takes_a_kill_of_everything(latch: Path) -> Non
         number = await fill_up(made)
         assert held_at_a_gate(latch, f"a{number}") is None
         standing = len(made.service.state.directives)
+        with pytest.raises(JournalFullError):  # a gate could not tell what READ_ONLY holds
+            await made.service.contain(
+                order("request-mild", ALL, Level.READ_ONLY, reason="x" * 500), ROOT
+            )
         answer = await made.service.contain(order("request-all", ALL, reason="x" * 500), ROOT)
         latched, _ = seen_by_a_gate(latch)
 

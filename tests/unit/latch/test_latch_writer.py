@@ -172,6 +172,7 @@ def test_used_latch_without_marker_is_not_made_fresh(writer: LatchWriter, latch:
 
     with pytest.raises(EnvironmentFailure, match="in use"):
         LatchWriter.initialise(latch, boot_id=BOOT)
+    assert LatchWriter.is_installed(latch)
     reopened = LatchWriter.open(latch, boot_id=BOOT)
 
     assert reopened.epoch == 1
@@ -183,8 +184,19 @@ def test_unused_latch_without_marker_is_made_anew(writer: LatchWriter, latch: Pa
     """An initialisation that broke off before the marker can be repeated."""
     writer.close()
     marker_path(latch).unlink()
+    assert not LatchWriter.is_installed(latch)
 
     LatchWriter.initialise(latch, half_bytes=SMALL_HALF, boot_id=BOOT).close()
+
+
+def test_latch_that_cannot_be_looked_at_is_not_taken_for_none(latch: Path) -> None:
+    """A file or link in the place of the directory does not pass for a fresh host."""
+    latch.touch()
+
+    with pytest.raises(EnvironmentFailure) as caught:
+        LatchWriter.is_installed(latch)
+
+    assert caught.value.reason is ErrorReason.LATCH_UNAVAILABLE
 
 
 @pytest.mark.parametrize(
@@ -661,6 +673,27 @@ def test_marker_that_cannot_be_written_leaves_nothing_behind(
 
     assert [path.name for path in latch.parent.iterdir()] == ["latch"]
     LatchWriter.initialise(latch, half_bytes=SMALL_HALF, boot_id=BOOT).close()
+
+
+@pytest.mark.parametrize("is_sealed", [False, True])
+def test_damaged_or_sealed_latch_without_marker_is_not_made_anew(
+    writer: LatchWriter, latch: Path, is_sealed: bool
+) -> None:
+    """Whatever was in it, a latch that denies is not replaced by one that allows."""
+    if is_sealed:
+        writer.seal("test")
+    writer.close()
+    marker_path(latch).unlink()
+    if not is_sealed:
+        flip(latch / "slots", 100)
+        flip(latch / "slots", PAGE + 100)
+
+    with pytest.raises(EnvironmentFailure, match="in use"):
+        LatchWriter.initialise(latch, boot_id=BOOT)
+    reopened = LatchWriter.open(latch, boot_id=BOOT)
+
+    assert reopened.is_sealed
+    reopened.close()
 
 
 def test_e14_newer_latch_without_marker_is_not_made_anew(writer: LatchWriter, latch: Path) -> None:
