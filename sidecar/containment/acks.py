@@ -138,7 +138,10 @@ class AckTracker:
         )
 
     async def wait_for(self, epoch: int, *, timeout_s: float) -> bool:
-        """Wait until every connected gate enforces *epoch*; return whether they all do in time."""
+        """Wait until every connected gate enforces *epoch*; return whether they all do in time.
+
+        With no gate connected it waits, too: after a restart of control they are on their way.
+        """
         if self._is_enforced(epoch):
             return True
         woken = (epoch, asyncio.get_running_loop().create_future())
@@ -174,9 +177,8 @@ class AckTracker:
         )
 
     def _is_enforced(self, epoch: int) -> bool:
-        return all(
-            known.applied_epoch >= epoch for known in self._gates.values() if known.is_connected
-        )
+        connected = [known for known in self._gates.values() if known.is_connected]
+        return bool(connected) and all(known.applied_epoch >= epoch for known in connected)
 
     def _wake(self) -> None:
         for epoch, future in self._waiting:

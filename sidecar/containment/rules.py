@@ -195,4 +195,4 @@ def _is_same_human(one: str, other: str) -> bool:
 def _folded(human_id: str) -> str:
     """Fold what people call the same: a wrong "same" costs a second signature, a wrong
     "different" costs the second human."""
-    return unicodedata.normalize("NFKC", human_id).strip()
+    return unicodedata.normalize("NFKC", human_id).strip().casefold()

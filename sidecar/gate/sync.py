@@ -27,7 +27,7 @@ from sidecar.tokens.revocations import RevocationRule
 
 __all__ = ["GateIdentity", "SyncClient"]
 
-_RETRY_S: Final = (0.05, 0.1, 0.2, 0.5, 1.0)
+_RETRY_S: Final = (0.02, 0.05, 0.1, 0.2)
 _INVENTORY_EVERY_S: Final = 1.0
 _MAX_MESSAGE: Final = 64 * 1024 * 1024
 log = structlog.get_logger("holdfast.gate")

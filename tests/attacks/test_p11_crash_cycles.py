@@ -95,6 +95,7 @@ class Host:
         self._crash(victims)
         self._is_over = True
         await asyncio.gather(*running)
+        await self._crash_while_recovering()
         self._restart()
         await self._settle_unanswered()
         await self._compare()
@@ -105,6 +106,21 @@ class Host:
             self.bed.control.kill()
         if "control" not in victims:
             self.bed.gates["gate"].kill()
+
+    async def _crash_while_recovering(self) -> None:
+        """Now and then, start what is down and kill it again before it serves."""
+        control, gate = self.bed.control, self.bed.gates["gate"]
+        if self.dice.random() > 0.2:
+            return
+        assert control is not None
+        if not control.is_running:
+            self.bed.launch_control()
+        if not gate.is_running:
+            self.bed.launch_gate(AGENTS)
+        await asyncio.sleep(self.dice.uniform(0, 0.15))
+        for before, after in ((control, self.bed.control), (gate, self.bed.gates["gate"])):
+            if after is not before and after is not None:
+                after.kill()
 
     def _restart(self) -> None:
         control, gate = self.bed.control, self.bed.gates["gate"]
@@ -136,9 +152,9 @@ class Host:
         decision = await self.agents[name].ask(tool, {"text": "x"}, timeout_s=5)
         model.calls += 1
         what = effect(decision)
-        if held_before is not None and model.killed.get(name) == held_before:
-            if name not in model.busy:
-                assert what != "ALLOW", f"{name} was killed in epoch {held_before}: {decision}"
+        is_held = held_before is not None and name not in model.busy
+        if is_held and model.killed.get(name) == held_before:
+            assert what != "ALLOW", f"{name} was killed in epoch {held_before}: {decision}"
         if what == "ALLOW" and tool == "note.write":
             model.allowed.add(decision.decision_id)
             if self.dice.random() < 0.3:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import grpc
@@ -90,7 +90,7 @@ async def _again(error: grpc.aio.AioRpcError) -> None:
 
 
 @pytest.fixture(scope="module")
-def held(bed: Testbed) -> Iterator[Testbed]:
+def held(bed: Testbed) -> Testbed:
     """The host with a directive standing, so that a watch has something to tell."""
 
     async def order() -> None:
@@ -98,7 +98,7 @@ def held(bed: Testbed) -> Iterator[Testbed]:
             await local.contain(bed.fresh_agent(), "OBSERVE")
 
     asyncio.run(order())
-    yield bed
+    return bed
 
 
 def test_every_control_method_declares_who_may_call_it() -> None:
