@@ -67,7 +67,7 @@ class ContainmentJournal:
     @property
     def next_epoch(self) -> int:
         """The epoch that the next event must have."""
-        return self.state.epoch + 1
+        return max(self._writer.epoch, self.state.epoch) + 1
 
     def publish(self, *events: Event, is_unsealing: bool = False) -> list[RequestNote]:
         """Let *events* stand and every gate see them; return the request ids they used.

@@ -47,8 +47,8 @@ class Mirror:
     @property
     def backlog(self) -> int:
         """How much is not written yet."""
-        queues = (self._entries, self._requests, self._gates)
-        return sum(map(len, queues)) + self._ledger.unarchived_count
+        queued = len(self._entries) + len(self._requests) + len(self._gates)
+        return queued + self._ledger.unarchived_count
 
     def add(
         self, *, entries: Iterable[DirectiveEntry] = (), requests: Iterable[RequestNote] = ()

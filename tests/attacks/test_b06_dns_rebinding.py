@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.authorize import pipeline as pipeline_module
+from sidecar.authorize import evaluator as evaluator_module
 from sidecar.model import Destination, Effect, Level, Target, TargetKind
 from tests.support.rig import GateRig, TableResolver, codes_of
 
@@ -123,7 +123,7 @@ async def test_b06_without_the_check_the_metadata_service_is_reached_negative_co
     ) -> tuple[str, ...]:
         return addresses
 
-    monkeypatch.setattr(pipeline_module, "check_destination", accept)
+    monkeypatch.setattr(evaluator_module, "check_destination", accept)
     await rig.ask("net.get", URL)
     decision = await rig.ask("net.get", URL)
 

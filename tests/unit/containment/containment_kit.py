@@ -148,6 +148,7 @@ class FakeAudit:
         self.is_hanging = False
 
     async def append(self, kind: str, body: Mapping[str, Any]) -> AuditPosition:
+        await asyncio.sleep(0)  # no log answers before others had their turn
         if self.is_hanging:
             await asyncio.Event().wait()
         if self.is_failing:

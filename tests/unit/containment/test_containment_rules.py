@@ -185,6 +185,22 @@ def test_small_fleet_has_no_wide_directive_but_everything() -> None:
         require_contain(ALL, SOAR, [], LIMIT)
 
 
+@pytest.mark.parametrize(("size", "wide"), [(3, False), (4, True), (5, True)])
+def test_wide_begins_with_four_known_agents(size: int, wide: bool) -> None:
+    """With exactly as many agents as the limit names, the share counts."""
+    fleet = [replace(one, labels={"env": "prod"}) for one in FLEET[:size]]
+
+    assert is_wide(Target(kind=TargetKind.LABELS, labels=(("env", "prod"),)), fleet, LIMIT) is wide
+
+
+def test_exactly_the_share_is_not_wide() -> None:
+    """Half of the fleet is what one hand may reach; one agent more is wide."""
+    target = Target(kind=TargetKind.LABELS, labels=(("env", "prod"),))
+
+    assert not is_wide(target, FLEET[:4], LIMIT)
+    assert is_wide(target, [*FLEET[:4], replace(FLEET[0], id="a9")], LIMIT)
+
+
 def test_hosts_that_are_known_count() -> None:
     """Agents that are known to talk elsewhere are not reached by a destination."""
     fleet = [replace(one, hosts=frozenset({f"{one.id}.example.com"})) for one in FLEET]

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import time
 from collections.abc import Mapping
@@ -679,7 +680,10 @@ async def test_ttl_outlives_a_restart(
     async with bench(latch, clock=clock) as made:
         await made.service.contain(order(ttl=timedelta(hours=1)), ALICE)
     if boot_id != BOOT:
-        clock = ManualClock(wall_ns=clock.wall_ns() + 86_400 * NS_PER_SECOND)
+        # Up for two hours already: by the old boot's clock the directive would have ended.
+        clock = ManualClock(
+            wall_ns=clock.wall_ns() + 86_400 * NS_PER_SECOND, boot_ns=7200 * NS_PER_SECOND
+        )
     async with bench(latch, clock=clock, boot_id=boot_id) as again:
         clock.advance(seconds=seconds)
         again.service.tick()
@@ -952,6 +956,32 @@ async def test_full_journal_still_takes_a_kill_of_everything(latch: Path) -> Non
         await again.service.release(release(orphan.epoch), ROOT)
 
         assert seen_by_a_gate(latch)[0].global_level == 0
+
+
+async def test_kill_that_the_level_alone_holds_outlives_what_comes_after(latch: Path) -> None:
+    """A smaller directive that still fits does not push it out, before or after a restart."""
+    async with bench(latch, half_bytes=4 * PAGE) as made:
+        number = 0
+        with contextlib.suppress(JournalFullError):
+            for number in range(1, 99):
+                await made.service.contain(
+                    order(f"request-{number}", agent(f"a{number}"), Level.FREEZE, reason="x" * 900),
+                    SOAR,
+                )
+        everything = await made.service.contain(order("request-all", ALL, reason="x" * 1000), ROOT)
+        kill = everything.receipt.receipt.directive.epoch
+        assert made.writer.level_epoch == kill
+        await made.service.contain(order("request-s1", agent("s1"), Level.FREEZE, reason="x"), SOAR)
+        assert made.writer.level_epoch == kill
+    for restart in (1, 2):
+        async with bench(latch) as again:
+            standing = {held.epoch: held for held in again.service.state.directives}
+            assert standing[kill].target == ALL
+            assert again.writer.level == Level.KILL
+            if restart == 1:
+                await again.service.contain(
+                    order("request-s2", agent("s2"), Level.FREEZE, reason="x"), SOAR
+                )
 
 
 async def test_full_journal_can_always_be_released_from(latch: Path) -> None:
