@@ -72,6 +72,7 @@ from sidecar.tokens.store_sqlite import RevocationStore
 __all__ = ["run_control"]
 
 _STOP_GRACE_S: Final = 2.0
+_BUNDLE_DEADLINE_S: Final = 2.0
 log = structlog.get_logger("holdfast.control")
 
 _METHODS: Final = methods_of(
@@ -212,8 +213,12 @@ class _Control:
     async def activate(
         self, bundle: Bundle, engine: PolicyEngine, author: Operator | None
     ) -> PolicyState:
-        """Send *bundle* to the gates, then let the latch name it: no gate is ever without one."""
+        """Send *bundle* to the gates, let them build it, then let the latch name it.
+
+        A gate that has not built it in time is without a policy for a moment, and denies.
+        """
         self._gates.send_bundle(bundle.digest, bundle.files)
+        await self._gates.settle(timeout_s=_BUNDLE_DEADLINE_S)
         epoch = await self._service.activate_policy(
             bundle.digest, author=author.name if author is not None else "control"
         )

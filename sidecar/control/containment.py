@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from typing import Final
 
 import grpc
 
@@ -32,10 +33,12 @@ from sidecar.control.convert import (
 )
 from sidecar.control.interceptor import caller
 from sidecar.control.replay import ContainmentVerifier
+from sidecar.errors import NotFoundError
 from sidecar.identifiers import check_agent_id
 
 __all__ = ["ContainmentServicer", "TokenServicer", "entry_message"]
 
+_MAX_EPOCHS: Final = 2**63
 _STATES = {
     DirectiveState.ACTIVE: types_pb2.Directive.STATE_ACTIVE,
     DirectiveState.RELEASED: types_pb2.Directive.STATE_RELEASED,
@@ -137,6 +140,8 @@ class ContainmentServicer(containment_pb2_grpc.ContainmentServiceServicer):
         self, request: containment_pb2.GetReceiptRequest, context: grpc.aio.ServicerContext
     ) -> containment_pb2.GetReceiptResponse:
         """Return a receipt as it stands now."""
+        if request.epoch >= _MAX_EPOCHS:
+            raise NotFoundError(f"there is no directive {request.epoch}")
         receipt = await self._service.get_receipt(request.epoch)
         return containment_pb2.GetReceiptResponse(receipt=receipt_message(receipt))
 

@@ -108,6 +108,24 @@ class GateRegistry:
         for gate in self._gates.values():
             gate.send(sync_pb2.SyncResponse(bundle=bundle))
 
+    async def settle(self, *, timeout_s: float) -> None:
+        """Wait until every gate has taken what was sent to it, or the time is over.
+
+        A gate takes messages in their order, so its answer to an empty replay says that it has taken
+        everything before it: a bundle, say, which it must build first.
+        """
+        if not self._gates:
+            return
+        asked = [
+            asyncio.create_task(self.replay(gate, "", 0)) for gate in self._gates.values()
+        ]
+        _, late = await asyncio.wait(asked, timeout=timeout_s)
+        for task in late:
+            task.cancel()
+        for outcome in await asyncio.gather(*asked, return_exceptions=True):
+            if isinstance(outcome, BaseException):
+                log.warning("a gate is slow to take what it was sent", problem=str(outcome))
+
     async def replay(
         self, gate: GateConnection, agent: str, max_calls: int
     ) -> sync_pb2.SyncRequest.Replayed:
@@ -182,6 +200,11 @@ class SyncServicer(sync_pb2_grpc.SyncServiceServicer):
         if first is grpc.aio.EOF or first.WhichOneof("kind") != "hello":
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "the first message must be hello")
         hello = first.hello
+        try:
+            for name in (hello.gate, *hello.agents):
+                check_agent_id(name)  # names of gates are of the same form
+        except UntrustedInputError as exc:
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, exc.message)
         if self._registry.is_connected(hello.gate):
             # Two processes under one name: the one that is here stays; a receipt must not lie.
             await context.abort(

@@ -47,6 +47,9 @@ _INEXACT: Final = UntrustedInputError(
     hint="use a client of this version",
 )
 
+_PASSED_ON: Final = (grpc.aio.AbortError, NotImplementedError)
+"""What gRPC itself turns into a status: one that was set, UNIMPLEMENTED."""
+
 RefusalLog = Callable[[str, Operator | None, HoldfastError], Awaitable[None]]
 Handler = Callable[[Any, grpc.aio.ServicerContext], Any]
 
@@ -113,6 +116,11 @@ class AuthorizationInterceptor(grpc.aio.ServerInterceptor):
                 return await behaviour(request, context)
             except HoldfastError as exc:
                 await abort_with(context, exc)
+            except _PASSED_ON:
+                raise
+            except Exception:
+                log.exception("control call failed", method=path)
+                await _fail(context)
 
         return call
 
@@ -128,6 +136,11 @@ class AuthorizationInterceptor(grpc.aio.ServerInterceptor):
                     yield message
             except HoldfastError as exc:
                 await abort_with(context, exc)
+            except _PASSED_ON:
+                raise
+            except Exception:
+                log.exception("control call failed", method=path)
+                await _fail(context)
 
         return call
 
@@ -157,6 +170,13 @@ class AuthorizationInterceptor(grpc.aio.ServerInterceptor):
                 log.error("a refusal could not be recorded", method=path)
             raise
         _caller.set(operator)
+
+
+async def _fail(context: grpc.aio.ServicerContext) -> None:
+    """Answer an unexpected failure without its words: gRPC would send them to the caller."""
+    await context.abort(
+        grpc.StatusCode.INTERNAL, "control failed while it answered; the failure is logged"
+    )
 
 
 def _check_permission(method: MethodDescriptor, operator: Operator) -> None:

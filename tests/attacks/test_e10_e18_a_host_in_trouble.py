@@ -252,7 +252,7 @@ async def test_e17_shutdown_answers_or_denies_and_the_sdk_denies_afterwards(
 
     assert code == 0
     assert {decision.effect for decision in in_flight} <= {"ALLOW", "DENY"}
-    assert all(not d.allowed and d.is_local for d in afterwards)
+    assert all(d.effect == "DENY" and d.is_local for d in afterwards)
     assert {d.reason.code for d in afterwards} == {"GATE_UNAVAILABLE"}
     assert report.ok
     logged = {
@@ -278,7 +278,7 @@ async def test_e17_no_call_is_allowed_after_a_kill_during_shutdown(make_bed: Mak
         late = await asyncio.gather(*(guard.authorize("note.write", {}) for _ in range(50)))
         await asyncio.gather(*load)
 
-    assert not any(decision.allowed for decision in late)
+    assert {decision.effect for decision in late} == {"DENY"}
 
 
 async def test_e17_without_a_gate_from_the_start_everything_is_denied(tmp_path: Path) -> None:
@@ -333,7 +333,7 @@ async def test_e18_whole_state_deleted_while_running_denies_everything(make_bed:
         await eventually(is_denied, 5)
         later = [await guard.authorize("note.write", {}) for _ in range(3)]
 
-    assert not any(decision.allowed for decision in later)
+    assert {decision.effect for decision in later} == {"DENY"}
     assert await asyncio.to_thread(_running(bed.control).wait) != 0
 
 

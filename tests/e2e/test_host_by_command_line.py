@@ -84,7 +84,7 @@ async def test_e11_a_kill_from_allow_to_proof(host: Host) -> None:
             *("--confirm", "banking", "--local"),
         )
         during = await guard.authorize("get_balance", {})
-        bystander = await other.authorize("get_user_information", {})
+        bystander = await other.authorize("get_all_hotels_in_city", {"city": "Rome"})
 
         await host.control.kill()
         await host.gates["banking"].kill()
@@ -109,7 +109,7 @@ async def test_e11_a_kill_from_allow_to_proof(host: Host) -> None:
     assert (during.reason.code, after.reason.code) == ("KILLED", "KILLED")
     assert bystander.effect == "ALLOW"
     assert gone.is_local
-    assert not gone.allowed
+    assert gone.effect == "DENY"
     assert code == 3, refusal
 
     await host.stop()

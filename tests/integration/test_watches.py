@@ -111,6 +111,6 @@ async def test_sdk_hears_of_a_kill_and_of_its_end(bed: Testbed) -> None:
         after = await guard.authorize("note.write", {})
 
     assert before.effect == "ALLOW"
-    assert not during.allowed
+    assert during.effect == "DENY"
     assert during.reason.code == "KILLED"
     assert after.effect == "ALLOW"

@@ -269,3 +269,14 @@ def _latch_sync_fails() -> None:
         sync(self, descriptor)
 
     OsFileOps.sync = failing  # type: ignore[method-assign]
+
+
+@_breakage("failing-inventory")
+def _failing_inventory() -> None:
+    """An error that nobody foresaw, with a secret in its words."""
+    from sidecar.control.agents import AgentServicer
+
+    def fail(self: AgentServicer) -> set[str]:
+        raise LookupError("the password is hunter2")
+
+    AgentServicer._names = fail  # type: ignore[method-assign]

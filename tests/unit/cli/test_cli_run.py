@@ -248,7 +248,9 @@ async def test_nothing_runs_before_go(tmp_path):
     trace = tmp_path / "ran"
     runtime = await AgentRuntime.launch(["touch", str(trace)], env=dict(os.environ))
 
-    name_before = Path(f"/proc/{runtime.pid}/cmdline").read_bytes()
+    # Empty for a moment, while the new process becomes a program.
+    cmdline = Path(f"/proc/{runtime.pid}/cmdline")
+    name_before = await asyncio.to_thread(wait_until, cmdline.read_bytes, "the program starts")
     existed_before = trace.exists()
     runtime.go()
     code = await runtime.wait()
@@ -266,8 +268,9 @@ async def test_nothing_runs_before_go_negative_control(tmp_path, monkeypatch):
     hasty.write_text("import os, sys\nos.execvp(sys.argv[2], sys.argv[2:])\n")
     monkeypatch.setattr("sidecar.cli.runtime.launch.__file__", str(hasty))
 
-    runtime = await AgentRuntime.launch(["touch", str(trace)], env=dict(os.environ))
-    await runtime.wait()
+    command = ["sh", "-c", f"touch '{trace}'; exec sleep 60"]
+    runtime = await AgentRuntime.launch(command, env=dict(os.environ))
+    await asyncio.to_thread(wait_until, trace.exists, "the command runs")
 
     assert trace.exists()
     await runtime.stop(grace_s=1.0)

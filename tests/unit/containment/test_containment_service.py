@@ -965,7 +965,7 @@ async def test_kill_that_the_level_alone_holds_outlives_what_comes_after(latch: 
         with contextlib.suppress(JournalFullError):
             for number in range(1, 99):
                 await made.service.contain(
-                    order(f"request-{number}", agent(f"a{number}"), Level.FREEZE, reason="x" * 900),
+                    order(f"request-{number}", agent(f"a{number}"), Level.FREEZE, reason="x" * 700),
                     SOAR,
                 )
         everything = await made.service.contain(order("request-all", ALL, reason="x" * 1000), ROOT)
