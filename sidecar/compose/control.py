@@ -360,11 +360,12 @@ class _Control:
         )
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
 
-    def _snapshot(self) -> Snapshot:
+    async def _snapshot(self) -> Snapshot:
+        rules = await self._service.list_revocations()
         bundle = self._policy.state.bundle
         return Snapshot(
             epoch=self._writer.epoch,
-            rules=[encode_rule(rule) for rule in self._service.standing_revocations()],
+            rules=[encode_rule(rule) for rule in rules],
             digest=bundle.digest,
             files=bundle.files,
         )

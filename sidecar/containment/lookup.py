@@ -150,6 +150,17 @@ class Lookup:
         rules.update((rule.epoch, rule) for rule in self._journal.ledger.revocations)
         return tuple(rules[epoch] for epoch in sorted(rules))
 
+    async def all_revocations(self) -> tuple[RevocationRule, ...]:
+        """Return the same as ``revocations`` without blocking.
+
+        The ledger belongs to the event loop, so only the archive is read elsewhere; and the ledger
+        is read twice, because a rule may move from it to the archive meanwhile.
+        """
+        rules = {rule.epoch: rule for rule in self._journal.ledger.revocations}
+        rules.update((rule.epoch, rule) for rule in await self._mirror.read(self._archive.load_all))
+        rules.update((rule.epoch, rule) for rule in self._journal.ledger.revocations)
+        return tuple(rules[epoch] for epoch in sorted(rules))
+
     async def remembered(self) -> tuple[dict[int, DirectiveEntry], Sequence[RequestNote]]:
         """Return what the history holds to be standing, and the request ids it knows.
 

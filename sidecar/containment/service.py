@@ -257,6 +257,14 @@ class ContainmentService:
         """
         return self._lookup.revocations()
 
+    async def list_revocations(self) -> tuple[RevocationRule, ...]:
+        """Return every rule a gate must know, oldest first.
+
+        Raises:
+            EnvironmentFailure: The archive cannot be read; nobody knows them all then.
+        """
+        return await self._lookup.all_revocations()
+
     async def list_directives(
         self,
         *,

@@ -212,8 +212,7 @@ class TokenServicer(token_pb2_grpc.TokenServiceServicer):
     ) -> token_pb2.ListRevocationsResponse:
         """List revocations, newest first."""
         limit, offset = page_of(request.page_size, request.page_token)
-        rules = await asyncio.to_thread(self._service.standing_revocations)
-        rules = rules[::-1]
+        rules = (await self._service.list_revocations())[::-1]
         page = rules[offset : offset + limit]
         return token_pb2.ListRevocationsResponse(
             revocations=[revocation_message(rule) for rule in page],

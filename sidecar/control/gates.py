@@ -116,9 +116,7 @@ class GateRegistry:
         """
         if not self._gates:
             return
-        asked = [
-            asyncio.create_task(self.replay(gate, "", 0)) for gate in self._gates.values()
-        ]
+        asked = [asyncio.create_task(self.replay(gate, "", 0)) for gate in self._gates.values()]
         _, late = await asyncio.wait(asked, timeout=timeout_s)
         for task in late:
             task.cancel()
@@ -179,7 +177,7 @@ class SyncServicer(sync_pb2_grpc.SyncServiceServicer):
         registry: GateRegistry,
         acks: AckTracker,
         runtimes: ProcessGroupDriver,
-        snapshot: Callable[[], Snapshot],
+        snapshot: Callable[[], Awaitable[Snapshot]],
         registered: Callable[[str], Awaitable[None]],
         clock: Clock,
     ) -> None:
@@ -226,7 +224,7 @@ class SyncServicer(sync_pb2_grpc.SyncServiceServicer):
             log.info("gate disconnected", gate=gate.gate)
 
     async def _write(self, gate: GateConnection, context: grpc.aio.ServicerContext) -> None:
-        snapshot = self._snapshot()
+        snapshot = await self._snapshot()
         rules = list(snapshot.rules)
         for start in range(0, max(len(rules), 1), _RULES_PER_MESSAGE):
             part = rules[start : start + _RULES_PER_MESSAGE]

@@ -15,7 +15,7 @@ from typing import Final
 
 from sidecar.api.v1 import containment_pb2, types_pb2
 from sidecar.control.gates import GateRegistry
-from sidecar.errors import ErrorReason, NotFoundError, UntrustedInputError
+from sidecar.errors import EnvironmentFailure, ErrorReason, NotFoundError, UntrustedInputError
 from sidecar.internal.v1 import sync_pb2
 from sidecar.model import AgentId
 
@@ -80,6 +80,13 @@ def _is_held(item: containment_pb2.VerifyContainmentResponse.Item) -> bool:
 def _items(
     answer: sync_pb2.SyncRequest.Replayed,
 ) -> list[containment_pb2.VerifyContainmentResponse.Item]:
+    columns = (answer.decision_ids, answer.tools, answer.original_effects, answer.decisions)
+    if len({len(column) for column in columns}) != 1:
+        raise EnvironmentFailure(
+            "a gate answered a replay with what is none",
+            reason=ErrorReason.MALFORMED,
+            hint="nothing is proved; look at the gate, which may not be ours any more",
+        )
     return [
         containment_pb2.VerifyContainmentResponse.Item(
             decision_id=decision_id,
@@ -88,13 +95,7 @@ def _items(
             effect=decision.effect,
             reason=decision.reasons[0] if decision.reasons else None,
         )
-        for decision_id, tool, original, decision in zip(
-            answer.decision_ids,
-            answer.tools,
-            answer.original_effects,
-            answer.decisions,
-            strict=True,
-        )
+        for decision_id, tool, original, decision in zip(*columns, strict=True)
     ]
 
 

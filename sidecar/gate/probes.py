@@ -48,7 +48,7 @@ class GateMetrics:
             decisions.items(),
             ("agent", "effect"),
         )
-        world = self._state.current()
+        world = self._state.latest
         for name, text, value in (
             ("holdfast_epoch", "Containment epoch the gate enforces.", world.epoch),
             ("holdfast_blocked", "1 if the gate denies everything.", world.blocker is not None),

@@ -78,6 +78,14 @@ class GateState:
             self._refresh()
         return self._world
 
+    @property
+    def latest(self) -> World:
+        """The world as it was last applied, for observers: to look must not apply anything.
+
+        Whoever scrapes metrics does so from another thread, and the state belongs to the event loop.
+        """
+        return self._world
+
     def is_current(self, world: World) -> bool:
         """Return whether *world* is still the newest."""
         if not self._latch.is_current():

@@ -4,12 +4,13 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 import shutil
 import socket
 import sys
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -107,6 +108,25 @@ def unary_authorize(channel: grpc.aio.Channel) -> grpc.aio.UnaryUnaryMultiCallab
         request_serializer=guard_pb2.AuthorizeRequest.SerializeToString,
         response_deserializer=guard_pb2.AuthorizeResponse.FromString,
     )
+
+
+def stream_caller(channel: grpc.aio.Channel) -> Callable[[], Awaitable[object]]:
+    """Return a lone caller of the gate's AuthorizeStream on *channel*: one question at a time."""
+    call = channel.stream_stream(
+        "/sidecar.api.v1.GuardService/AuthorizeStream",
+        request_serializer=guard_pb2.AuthorizeStreamRequest.SerializeToString,
+        response_deserializer=guard_pb2.AuthorizeStreamResponse.FromString,
+    )()
+    numbers = itertools.count(1)
+    request = read_request()
+    item = guard_pb2.AuthorizeStreamRequest.Item
+
+    async def ask() -> object:
+        items = [item(id=next(numbers), request=request)]
+        await call.write(guard_pb2.AuthorizeStreamRequest(items=items))
+        return await call.read()
+
+    return ask
 
 
 def resident_mib(pid: int) -> float:

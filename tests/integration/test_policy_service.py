@@ -106,6 +106,35 @@ async def test_c03_tightened_bundle_bites_at_the_next_call(own: Testbed) -> None
     assert again.policy_set.epoch > answer.policy_set.epoch > before[0].epoch
 
 
+@pytest.mark.parametrize("is_careless", [False, True], ids=["", "negative_control"])
+async def test_reload_interrupts_nobody(
+    make_bed: Callable[..., Testbed], is_careless: bool
+) -> None:
+    """A gate has built the new policy before the latch names it: no call falls into a gap.
+
+    Negative control: if control does not wait for that, calls are denied NOT_READY meanwhile.
+    """
+    bed = make_bed()
+    bed.begin(["alpha"], control_breakages=["hasty-activation"] if is_careless else [])
+    seen: set[str] = set()
+    is_over = False
+
+    async def call_on_and_on() -> None:
+        async with bed.agent() as agent:
+            while not is_over:
+                seen.add(await agent.verdict())
+
+    async with bed.operator("carol") as carol:
+        callers = [asyncio.create_task(call_on_and_on()) for _ in range(4)]
+        for number in range(6):
+            bed.write_bundle(unless=f'resource.class == "none-{number}"')
+            assert (await carol.reload()).changed
+        is_over = True
+        await asyncio.gather(*callers)
+
+    assert seen == ({ALLOWED, "DENY NOT_READY"} if is_careless else {ALLOWED})
+
+
 async def test_k02_invalid_bundle_changes_nothing(own: Testbed) -> None:
     """Not one part of a bad bundle comes into force: digest, epoch, operators and verdicts stay."""
     async with (
@@ -200,8 +229,11 @@ async def test_removed_operator_is_cut_off_from_a_running_stream(
     assert error.code.name == "PERMISSION_DENIED"
 
 
-async def test_control_refuses_to_start_with_an_invalid_bundle(own: Testbed) -> None:
+async def test_control_refuses_to_start_with_an_invalid_bundle(
+    make_bed: Callable[..., Testbed],
+) -> None:
     """A restart over a broken bundle ends at once; gates deny by themselves then."""
+    own = make_bed(max_staleness_s=0.6).begin(["alpha"])
     assert own.control is not None
     own.control.kill()
     tools = own.bundle / "tools.yaml"

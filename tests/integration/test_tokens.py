@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable
 from typing import Any
@@ -161,6 +162,31 @@ async def test_revocations_are_listed_newest_first_and_by_page(bed: Testbed) -> 
     assert pages == [rule.epoch for rule in rules]
     assert set(epochs) <= set(pages)
     assert {rule.reason for rule in rules if rule.epoch in epochs} == {"a test ordered it"}
+
+
+async def test_revocations_can_be_listed_while_others_are_made(bed: Testbed) -> None:
+    """Readers and writers at once: no list fails, and the last one has them all."""
+    name = bed.fresh_agent()
+    made: list[int] = []
+    is_over = False
+
+    async def list_on_and_on() -> None:
+        async with bed.operator("bob") as bob:
+            while not is_over:
+                await bob.tokens.ListRevocations(token_pb2.ListRevocationsRequest(page_size=10))
+
+    async with bed.operator("soar") as soar, bed.operator("alice") as alice:
+        listing = [asyncio.create_task(list_on_and_on()) for _ in range(2)]
+        for batch in range(8):
+            answers = await asyncio.gather(
+                *(soar.revoke(jti=f"{name}-{batch}-{n}", issuer=ISSUER) for n in range(50))
+            )
+            made += [answer.revocation.epoch for answer in answers]
+        is_over = True
+        await asyncio.gather(*listing)
+        listed = {rule.epoch for rule in await _revocations(alice)}
+
+    assert set(made) <= listed
 
 
 async def test_revocation_is_idempotent_by_request_id(bed: Testbed) -> None:

@@ -114,6 +114,17 @@ def _release_by_target() -> None:
     ContainmentState.apply_all = careless  # type: ignore[method-assign]
 
 
+@_breakage("hasty-activation")
+def _hasty_activation() -> None:
+    """Let the latch name a bundle before the gates have built it."""
+    from sidecar.control.gates import GateRegistry
+
+    async def settle(self: GateRegistry, *, timeout_s: float) -> None:
+        return
+
+    GateRegistry.settle = settle  # type: ignore[method-assign]
+
+
 # -- gate -----------------------------------------------------------------------------------------
 
 

@@ -553,6 +553,23 @@ async def test_request_id_that_was_used_while_the_release_was_logged_conflicts(
         assert len(made.service.state.directives) == 2
 
 
+async def test_what_was_answered_is_durable(latch: Path) -> None:
+    """When an order was answered, both slots hold what came of it."""
+    async with bench(latch) as made:
+
+        def is_durable() -> bool:
+            return made.writer._durable is made.writer._slot
+
+        epoch = await contain(made)
+        assert is_durable()
+        await made.service.release(release(epoch), BOB)
+        assert is_durable()
+        await made.service.revoke_tokens(revocation(), SOAR)
+        assert is_durable()
+        await made.service.activate_policy("d1", author="alice")
+        assert is_durable()
+
+
 async def test_two_releases_at_once_end_it_once(latch: Path) -> None:
     """Of two different release orders for one directive, one finds it ended."""
     async with bench(latch) as made:

@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import errno
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -42,6 +43,16 @@ HEADLESS = (
     "threading.Thread(target=time.sleep, args=(60,)).start()\n"
     "print('up', flush=True)\n"
     "ctypes.CDLL(None).pthread_exit(None)\n"
+)
+# A leader that obeys, with such a child.
+HEADLESS_CHILD = (
+    "import ctypes, os, signal, threading, time\n"
+    "if os.fork() == 0:\n"
+    "    signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
+    "    threading.Thread(target=time.sleep, args=(60,)).start()\n"
+    "    print('up', os.getpid(), flush=True)\n"
+    "    ctypes.CDLL(None).pthread_exit(None)\n"
+    "time.sleep(60)\n"
 )
 
 
@@ -191,6 +202,22 @@ async def test_leader_without_its_first_thread_is_not_taken_for_dead(
 
     assert item.result is IsolationResult.KILLED
     assert runtime.process.wait(timeout=5) == -signal.SIGKILL
+
+
+async def test_child_without_its_first_thread_is_not_taken_for_dead(
+    driver: ProcessGroupDriver, run: Callable[[str], Runtime]
+) -> None:
+    """Not only the leader can look like a zombie and go on."""
+    runtime = run(HEADLESS_CHILD)
+    child = int(runtime.said[1])
+    pidfd = os.pidfd_open(child)
+    register(driver, runtime)
+
+    item = await stop(driver)
+
+    assert item.result is IsolationResult.KILLED
+    assert select.select([pidfd], [], [], 5)[0] == [pidfd]
+    os.close(pidfd)
 
 
 async def test_runtime_that_is_gone_is_said_to_be(
