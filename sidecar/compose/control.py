@@ -257,6 +257,8 @@ class _Control:
             self._register(server, audit_servicer)
 
         credentials = self._credentials(is_dev=is_dev)
+        # It would say SERVING by itself, on the first listener before the last one is there.
+        await self._health.set("", health_pb2.HealthCheckResponse.NOT_SERVING)
         servers = [
             await bind_unix(
                 layout.internal_socket, (), self._register_internal,

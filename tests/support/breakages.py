@@ -291,3 +291,20 @@ def _failing_inventory() -> None:
         raise LookupError("the password is hunter2")
 
     AgentServicer._names = fail  # type: ignore[method-assign]
+
+
+@_breakage("wall-clock-steps")
+def _wall_clock_steps() -> None:
+    """Once a file ``step-now`` is in the test's directory, the wall clock is 40 minutes ahead."""
+    import time
+    from pathlib import Path
+
+    from sidecar.clock import NS_PER_SECOND, SystemClock
+
+    log = Path("/proc/self/fd/2").readlink()  # what the child prints lies in that directory
+
+    def wall_ns(self: SystemClock) -> int:
+        step_s = 2400 if (log.parent / "step-now").exists() else 0
+        return time.time_ns() + step_s * NS_PER_SECOND
+
+    SystemClock.wall_ns = wall_ns  # type: ignore[method-assign]

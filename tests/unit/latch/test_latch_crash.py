@@ -77,7 +77,9 @@ def operations_of_a_whole_run(base: Path) -> int:
     return disk.operations
 
 
-def test_p1_p11_power_cut_at_every_operation_keeps_what_was_acknowledged(fast_path: Path) -> None:
+def test_e05_p1_p11_power_cut_at_every_operation_keeps_what_was_acknowledged(
+    fast_path: Path,
+) -> None:
     """Wherever the power goes, the newest acknowledged event stands, and the latch is not sealed."""
     total = operations_of_a_whole_run(fast_path / "whole")
     rng = random.Random(7)
@@ -109,7 +111,7 @@ def test_p1_p11_power_cut_at_every_operation_keeps_what_was_acknowledged(fast_pa
     assert wrong == []
 
 
-def test_p1_power_cut_negative_control(fast_path: Path) -> None:
+def test_e05_power_cut_negative_control(fast_path: Path) -> None:
     """On a disk that only pretends to sync, the same simulation finds lost acknowledgements."""
     rng = random.Random(7)
     number = count()
@@ -130,7 +132,7 @@ def test_p1_power_cut_negative_control(fast_path: Path) -> None:
     assert lost > 0
 
 
-def test_p11_power_cut_during_recovery(fast_path: Path) -> None:
+def test_e05_p11_power_cut_during_recovery(fast_path: Path) -> None:
     """A second power cut while the first is being recovered from loses nothing either."""
     rng = random.Random(11)
     number = count()
