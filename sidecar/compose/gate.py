@@ -279,12 +279,17 @@ async def _open_latch(settings: Settings) -> LatchReader:
     while True:
         try:
             # Whoever owns it is control: only root and control could have put it there.
-            owners = (latch.stat().st_uid,) if latch.exists() else ()
+            owners = (latch.stat().st_uid,)
             return LatchReader(latch, owners=owners)
+        except FileNotFoundError as exc:
+            if loop.time() >= deadline:
+                raise EnvironmentFailure(
+                    f"there is no latch in {latch}",
+                    reason=ErrorReason.LATCH_UNAVAILABLE,
+                    hint="start control, which makes it, over the same state directory",
+                ) from exc
         except EnvironmentFailure as exc:
-            is_missing = (
-                exc.reason is ErrorReason.LATCH_UNAVAILABLE or not settings.layout.latch.exists()
-            )
-            if not is_missing or loop.time() >= deadline:
+            # It is there, and control may still be at making it.
+            if exc.reason is not ErrorReason.LATCH_UNAVAILABLE or loop.time() >= deadline:
                 raise
         await asyncio.sleep(0.05)

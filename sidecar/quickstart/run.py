@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import shutil
 import socket
 import sys
@@ -42,8 +41,6 @@ async def quickstart(*, dataset: Path | None, is_exit: bool, is_json: bool) -> i
     Raises:
         HoldfastError: Something could not be started or read.
     """
-    # This process starts others while gRPC runs; its fork handlers would only complain about that.
-    os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "false")
     console = Console(stderr=is_json, highlight=False)
     data = load_dataset(dataset or find_dataset())
     root = Path(tempfile.mkdtemp(prefix="holdfast-"))

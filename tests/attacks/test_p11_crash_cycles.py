@@ -21,8 +21,9 @@ from typing import Any
 
 import grpc
 import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from sidecar.api.v1 import token_pb2
+from sidecar.api.v1 import containment_pb2, token_pb2
 from sidecar.audit.reader import StoredEntry, read_entries
 from tests.support.bundles import AGENTS
 from tests.support.clients import AgentClient, ControlClient, effect, new_id
@@ -97,6 +98,7 @@ class Host:
         await asyncio.gather(*running)
         await self._crash_while_recovering()
         self._restart()
+        await self._reconnect()
         await self._settle_unanswered()
         await self._compare()
 
@@ -134,6 +136,23 @@ class Host:
             self.bed.wait_control()
         if is_gate_down:
             self.bed.wait_gate(LOAD_AGENT)
+
+    async def _reconnect(self) -> None:
+        """Wait until every client has noticed that the other end is there again."""
+        directives = containment_pb2.ListDirectivesRequest(page_size=1)
+        health = health_pb2.HealthCheckRequest()
+        await asyncio.gather(
+            *(
+                client.containment.ListDirectives(directives, timeout=10, wait_for_ready=True)
+                for client in (self.alice, self.bob)
+            ),
+            *(
+                health_pb2_grpc.HealthStub(client.channel).Check(
+                    health, timeout=10, wait_for_ready=True
+                )
+                for client in self.agents.values()
+            ),
+        )
 
     # -- load ---------------------------------------------------------------------------------
 
@@ -211,9 +230,23 @@ class Host:
         model.unanswered.remove(order)
 
     async def _settle_unanswered(self) -> None:
-        """Retry what the crash left without an answer, under the same request ids."""
+        """Retry what the crash left without an answer, under the same request ids.
+
+        A channel that met a dead control says so again for a while, without asking anew.
+        """
         for order in list(self.model.unanswered):
+            async with asyncio.timeout(15):
+                while not await self._is_carried_out(order):
+                    await asyncio.sleep(0.05)
+
+    async def _is_carried_out(self, order: Order) -> bool:
+        try:
             await self._carry_out(order)
+        except grpc.aio.AioRpcError as exc:
+            if exc.code() is not grpc.StatusCode.UNAVAILABLE:
+                raise
+            return False
+        return True
 
     # -- comparing ----------------------------------------------------------------------------
 
@@ -310,6 +343,7 @@ async def test_p11_model_notices_a_lost_kill_negative_control(
         for name in ("slots", "journal"):
             shutil.copyfile(bed.root / "older" / name, bed.layout.latch / name)
         host._restart()
+        await host._reconnect()
 
         with pytest.raises(AssertionError):
             await host._compare()

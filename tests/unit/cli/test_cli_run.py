@@ -191,7 +191,8 @@ def test_h_freeze_keeps_the_process_for_forensics(gate, host, started):
     host.thread.run(gate.contain(types_pb2.LEVEL_FREEZE))
     os.kill(process.pid, signal.SIGUSR1)
 
-    assert process.stdout.readline() == "usr1\n"
+    answer = process.stdout.readline()
+    assert answer == "usr1\n", process.communicate(timeout=DEADLINE_S)
     assert is_alive(told["pid"])
 
 
