@@ -96,7 +96,8 @@ def run(started, *arguments: str) -> tuple[int, str, str]:
 AGENT = """
 import json, os, signal, subprocess, sys, time
 child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
-signal.signal(signal.SIGUSR1, lambda *_: print("usr1", flush=True))
+# Not print(): the signal may come while the line below is still being flushed.
+signal.signal(signal.SIGUSR1, lambda *_: os.write(1, b"usr1\\n"))
 print(json.dumps({"pid": os.getpid(), "pgid": os.getpgrp(), "sid": os.getsid(0),
                   "child": child.pid,
                   "env": {k: v for k, v in os.environ.items() if k.startswith("HOLDFAST_")}}),
