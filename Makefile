@@ -17,7 +17,7 @@ TEST_SECONDS ?= 600
 
 PROTOS := $(sort $(wildcard proto/sidecar/*/v1/*.proto))
 GENERATED := sidecar/api/v1 sidecar/internal/v1
-SUITES := $(wildcard tests/unit tests/contract tests/integration tests/e2e tests/attacks)
+SUITES := $(wildcard tests/unit tests/contract tests/integration tests/e2e tests/attacks tests/browser)
 
 say = printf '%s\n' "$(1)"
 
@@ -67,7 +67,7 @@ run: .venv/.run-ready ## Start Holdfast with a demonstration agent (ARGS="..." i
 # --- checking it -----------------------------------------------------------------------------
 
 .PHONY: test
-test: .venv/.dev-ready ## Run every test (PYTEST_ARGS="-k kill" narrows)
+test: .venv/.dev-ready build/.browser-ready ## Run every test (PYTEST_ARGS="-k kill" narrows)
 	@$(call say,Running the tests in $(SUITES) (at most $(TEST_SECONDS) s) ...)
 	@timeout --foreground -k 15 $(TEST_SECONDS) .venv/bin/python -m pytest $(SUITES) $(PYTEST_ARGS) \
 	  || { code=$$?; [ $$code -ne 124 ] || $(call say,make: the tests were stopped after $(TEST_SECONDS) s; TEST_SECONDS=1800 gives them more.) >&2; exit $$code; }
@@ -174,6 +174,27 @@ proto/node_modules/.package-lock.json: proto/package.json proto/package-lock.jso
 	@cd proto && $(node_path) npm ci --loglevel=error
 	@touch $@
 
+# A real browser, and axe-core to check pages with. Tests that need one say so where there is none.
+build/.browser-ready: tests/browser/node_modules/.package-lock.json
+	@mkdir -p build
+	@command -v chromium >/dev/null 2>&1 || { \
+	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then \
+	    $(call say,Installing the Debian package chromium for the tests of the console (a minute, once) ...); \
+	    { $(install_chromium) || { apt-get update -q && $(install_chromium); }; } >build/apt.log 2>&1 \
+	      || $(call say,make: apt-get could not install chromium (build/apt.log): the tests of the console are skipped.) >&2; \
+	  else \
+	    $(call say,make: there is no chromium here: the tests of the console are skipped. Debian and Ubuntu: sudo apt-get install chromium) >&2; \
+	  fi; }
+	@if command -v chromium >/dev/null 2>&1; then touch $@; fi
+
+install_chromium = DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends chromium fonts-dejavu-core
+
+tests/browser/node_modules/.package-lock.json: tests/browser/package.json tests/browser/package-lock.json
+	@$(call say,Setting up axe-core in tests/browser/node_modules (a few seconds, once) ...)
+	@command -v npm >/dev/null 2>&1 && command -v node >/dev/null 2>&1 || $(MAKE) .venv-node/.ready
+	@cd tests/browser && $(node_path) npm ci --loglevel=error
+	@touch $@
+
 .venv-node/.ready: requirements-node.lock
 	@$(call say,Setting up Node.js in .venv-node because this machine has none (half a minute, once) ...)
 	@$(call environment,.venv-node)
@@ -196,4 +217,4 @@ clean: ## Remove what building and testing left (environments stay)
 .PHONY: distclean
 distclean: clean ## Remove the environments too
 	@$(call say,Removing the environments ...)
-	@rm -rf .venv .venv-gen .venv-lock .venv-node proto/node_modules
+	@rm -rf .venv .venv-gen .venv-lock .venv-node proto/node_modules tests/browser/node_modules

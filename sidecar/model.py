@@ -98,6 +98,8 @@ class Operator:
 
     ``human_id`` names the person: two operators with the same one are one human, and automation
     that acts for a person carries that person's. ``is_local`` is true on the root-only socket.
+    ``emails`` are where the person is written to, and names under which they may own an agent;
+    ``logins`` are their (issuer, subject) pairs at OpenID providers.
     """
 
     name: str
@@ -106,6 +108,8 @@ class Operator:
     roles: frozenset[Role]
     identity: str
     is_local: bool = False
+    emails: tuple[str, ...] = ()
+    logins: tuple[tuple[str, str], ...] = ()
 
 
 class ReasonCode(StrEnum):
@@ -152,6 +156,15 @@ class ReasonCode(StrEnum):
     POLICY_ERROR = "POLICY_ERROR"
     # 9 approval
     POLICY_HOLD = "POLICY_HOLD"
+    APPROVAL_GRANTED = "APPROVAL_GRANTED"
+    APPROVAL_REFUSED = "APPROVAL_REFUSED"
+    APPROVAL_EXPIRED = "APPROVAL_EXPIRED"
+    APPROVAL_CANCELLED = "APPROVAL_CANCELLED"
+    APPROVAL_BINDING = "APPROVAL_BINDING"
+    APPROVAL_LIMIT = "APPROVAL_LIMIT"
+    APPROVAL_UNAVAILABLE = "APPROVAL_UNAVAILABLE"
+    NO_APPROVER = "NO_APPROVER"
+    NO_CHANNEL = "NO_CHANNEL"
     # 10 record, 11 epoch
     AUDIT_UNAVAILABLE = "AUDIT_UNAVAILABLE"
     EPOCH_UNSTABLE = "EPOCH_UNSTABLE"
@@ -349,6 +362,11 @@ class Obligations:
     hold_expiry_s: int = 0
     executables: tuple[Executable, ...] = ()
     """Programs that the call's commands name; one that is another at use must not be run."""
+    approval: str = ""
+    """``approvals/<id>`` of the request that waits (HOLD) or of the grant that was used (ALLOW)."""
+    hold_expire_time_ns: int = 0
+    hold_approvers: tuple[str, ...] = ()
+    hold_url: str = ""
 
 
 NO_OBLIGATIONS: Final = Obligations()

@@ -78,6 +78,7 @@ TOLERATED_VARIABLES: Final = frozenset(
         "HOLDFAST_ADDRESS",
         "HOLDFAST_SESSION",
         "HOLDFAST_DEADLINE_MS",
+        "HOLDFAST_HOLD_TIMEOUT_MS",
         "HOLDFAST_TOKEN_FILE",
         # What `holdfast health` asks when it is not told; set in container images.
         "HOLDFAST_HEALTH_SOCKET",
@@ -89,6 +90,13 @@ _WEAKENING: Final = re.compile(
     r"|verify)|ignore|dry_?run|soft",
     re.IGNORECASE,
 )
+_ORIGIN: Final = re.compile(
+    r"(?:https://[a-z0-9](?:[a-z0-9.-]{0,252})|http://(?:localhost|127\.0\.0\.1|\[::1\]))(?::[1-9][0-9]{0,4})?"
+).fullmatch
+_ISSUER: Final = re.compile(
+    r"(?:https://[a-z0-9](?:[a-z0-9.-]{0,252})|http://(?:localhost|127\.0\.0\.1|\[::1\]))"
+    r"(?::[1-9][0-9]{0,4})?(?:/[A-Za-z0-9._~/-]*)?"
+).fullmatch
 _KINDS: Final = (
     ("int", "a whole number"),
     ("float", "a number"),
@@ -145,8 +153,33 @@ def _address(text: str) -> str:
     return text
 
 
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
 def _address_or_off(text: str) -> str:
     return _address(text) if text else text
+
+
+def _origin_or_none(text: str) -> str:
+    if text and not _ORIGIN(text):
+        raise ValueError(
+            f"{short(text)} is not scheme, host and port alone; write for example "
+            "https://holdfast.example.com"
+        )
+    return text
+
+
+def _origin_or_none_with_path(text: str) -> str:
+    if text and not _ISSUER(text):
+        raise ValueError(
+            f"{short(text)} is not the URL of an issuer; write it as the provider does, for "
+            "example https://idp.example.com/realms/security"
+        )
+    return text
 
 
 def _to_path(value: Any) -> Any:
@@ -301,6 +334,60 @@ class Settings(BaseModel):
         examples=["127.0.0.1:9464"],
         json_schema_extra=_unit("host:port"),
     )
+    console_listen: Annotated[str, AfterValidator(_address_or_off)] = Field(
+        default="",
+        description="Where control serves the approvers' console; empty for nowhere, with "
+        "`holdfast up --dev` 127.0.0.1:7444. Beyond loopback it needs a certificate.",
+        examples=["0.0.0.0:7444"],
+        json_schema_extra=_unit("host:port"),
+    )
+    console_url: Annotated[str, AfterValidator(_origin_or_none)] = Field(
+        default="",
+        description="How people's browsers reach the console: scheme, host and port. Passkeys are "
+        "bound to its host. Default: made from console_listen.",
+        examples=["https://holdfast.example.com"],
+    )
+    console_certificate: AbsolutePath | None = Field(
+        default=None,
+        description="The console's certificate chain, PEM. Without one it is plain HTTP, and then "
+        "on loopback only.",
+        examples=["/etc/holdfast/tls/console.pem"],
+    )
+    console_key: AbsolutePath | None = Field(
+        default=None,
+        description="Its private key, PEM, mode 0600.",
+        examples=["/etc/holdfast/tls/console.key"],
+    )
+    oidc_issuer: Annotated[str, AfterValidator(_origin_or_none_with_path)] = Field(
+        default="",
+        description="OpenID provider that approvers sign in with; empty for passkeys alone.",
+        examples=["https://idp.example.com"],
+    )
+    oidc_client_id: str = Field(
+        default="",
+        description="How the provider knows this console.",
+        examples=["holdfast"],
+    )
+    oidc_client_secret_file: AbsolutePath | None = Field(
+        default=None,
+        description="File that holds the client's secret, mode 0600; none for a public client.",
+        examples=["/etc/holdfast/oidc.secret"],
+    )
+    notifications: AbsolutePath | None = Field(
+        default=None,
+        description="File that says how approvers are told of what waits for them (webhook, mail, "
+        "Slack, Teams). Without one they look at the console or `holdfast approvals watch`.",
+        examples=["/etc/holdfast/notifications.yaml"],
+    )
+    max_pending_approvals: int = Field(
+        default=5,
+        ge=1,
+        le=1000,
+        description="Requests of one agent that may wait for humans at once; further calls that a "
+        "human must decide are denied.",
+        examples=[5],
+        json_schema_extra=_unit("requests"),
+    )
     anchor_file: AbsolutePath | None = Field(
         default=None,
         description="A second place for logs' checkpoints, on another disk or share: it shows when "
@@ -401,6 +488,17 @@ class Settings(BaseModel):
         if self.anchor_file is None:
             return None
         return self.anchor_file.with_stem(f"{self.anchor_file.stem}-{log}")
+
+    @property
+    def console_origin(self) -> str:
+        """The console's origin as browsers see it; empty if control has no console."""
+        if not self.console_listen or self.console_url:
+            return self.console_url if self.console_listen else ""
+        host, port = split_address(self.console_listen)
+        scheme = "https" if self.console_certificate else "http"
+        # Browsers give passkeys to names, never to addresses.
+        name = "localhost" if _is_loopback(host) else host
+        return f"{scheme}://{name}:{port}"
 
     def check_for_control(self, *, is_dev: bool) -> None:
         """Refuse settings with which control could not serve.
@@ -596,6 +694,30 @@ def _check_together(values: Mapping[str, Any]) -> Iterable[DocumentError]:
                     key=name,
                     hint="give all three: certificate, key and the CA of the operators",
                 )
+    yield from _check_console(values)
+
+
+def _check_console(values: Mapping[str, Any]) -> Iterable[DocumentError]:
+    for name, other in (
+        ("console_certificate", "console_key"),
+        ("console_key", "console_certificate"),
+        ("oidc_issuer", "oidc_client_id"),
+        ("oidc_client_id", "oidc_issuer"),
+    ):
+        if values.get(name) and not values.get(other):
+            yield ConfigurationError(
+                f"is missing beside {name}", key=other, hint="give both, or neither"
+            )
+    listen = values.get("console_listen")
+    if listen and not values.get("console_certificate"):
+        host, _port = split_address(listen)
+        if not _is_loopback(host):
+            yield ConfigurationError(
+                f"{short(listen)} is beyond loopback, and the console has no certificate",
+                key="console_listen",
+                hint="give console_certificate and console_key, or listen on 127.0.0.1 behind a "
+                "proxy that speaks TLS",
+            )
 
 
 @cache

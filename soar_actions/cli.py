@@ -53,7 +53,8 @@ def list_actions(is_json: bool) -> None:
 
 @soar.command(
     "run",
-    epilog="Exit codes: 0 success, 1 failed or partial, 2 bad input, 3 refused, 5 unavailable.",
+    epilog="Exit codes: 0 success, 1 failed or partial, 2 bad input, 3 refused, 4 pending (a human "
+    "must decide first), 5 unavailable.",
 )
 @click.argument("action")
 @click.option("--param", "params", multiple=True, metavar="NAME=VALUE", help="A parameter.")
@@ -150,6 +151,17 @@ def _text(result: dict[str, Any]) -> str:
     error = result.get("error")
     if error and error["remedy"]:
         lines.append(f"what to do: {_UNPRINTABLE.sub('?', error['remedy'])}")
+    operation = result.get("operation")
+    if operation:
+        lines += [
+            f"operation: {operation['name']}, {operation['state']}",
+            f"fingerprint: {_UNPRINTABLE.sub('?', operation['fingerprint_words'])}",
+        ]
+    if result.get("link"):
+        lines.append(f"decide at: {_UNPRINTABLE.sub('?', result['link'])}")
+    if result["status"] == Status.PENDING:
+        key = _UNPRINTABLE.sub("?", result["idempotency_key"])
+        lines.append(f"to learn how it ended, run it again with --key {key}")
     receipt = result.get("receipt")
     if receipt:
         lines.append(f"receipt: {receipt['directive']}, durable: {receipt['durable']}")
@@ -160,4 +172,4 @@ def _text(result: dict[str, Any]) -> str:
 def _exit_code(result: dict[str, Any]) -> int:
     if "error" in result:
         return _EXIT[ErrorClass(result["error"]["class"])]
-    return 0 if result["status"] == Status.SUCCESS else 1
+    return {Status.SUCCESS.value: 0, Status.PENDING.value: 4}.get(result["status"], 1)

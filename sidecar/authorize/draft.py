@@ -3,9 +3,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from sidecar.audit.log import Ticket
+from sidecar.authorize.holds import Grant, Opened
 from sidecar.authorize.limits import Charge
 from sidecar.authorize.question import Question
 from sidecar.authorize.world import World
@@ -49,6 +50,8 @@ class Draft:
     is_cached: bool = False
     is_durable: bool = False
     is_rehearsal: bool = False
+    grant: Grant | None = None
+    is_at_desk: bool = False
     replaces: str = ""
     ticket: Ticket | None = field(default=None, repr=False)
 
@@ -56,6 +59,11 @@ class Draft:
     def principal(self) -> str:
         """The human a verified token speaks for, if it names one."""
         return self.token.principal if self.token is not None else ""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether something must be asked before this can be recorded: an address, or a human."""
+        return self.unresolved is not None or self.is_at_desk
 
     @property
     def must_wait(self) -> bool:
@@ -68,13 +76,26 @@ class Draft:
         self.reasons = (reason,)
 
     def hold(self, reason: Reason, obligations: Obligations) -> None:
-        """Make the call wait for a human."""
+        """Make the call wait for a human, who is asked next; a rehearsal asks nobody."""
         self.effect = Effect.HOLD
         self.reasons = (reason,)
         self.obligations = obligations
+        self.is_at_desk = not self.is_rehearsal
+
+    def asked(self, opened: Opened) -> None:
+        """Note who was asked: the call stays held."""
+        self.is_at_desk = False
+        self.obligations = replace(
+            self.obligations,
+            approval=f"approvals/{opened.approval}",
+            hold_expire_time_ns=opened.expire_time_ns,
+            hold_approvers=opened.approvers,
+            hold_url=opened.url,
+        )
 
     def deny(self, reason: Reason) -> None:
         """Deny the call; obligations of an earlier ALLOW go with it."""
         self.effect = Effect.DENY
         self.reasons = (reason,)
         self.obligations = NO_OBLIGATIONS
+        self.is_at_desk = False

@@ -30,10 +30,12 @@ from sidecar.model import (
     Obligations,
     Reason,
     ReasonCode,
+    Role,
     Subject,
 )
 from sidecar.policy.agents import AgentSpec
 from sidecar.policy.engine import PolicyVerdict
+from sidecar.policy.policies import HoldObligation
 from sidecar.policy.tools import ToolSpec
 from sidecar.shape import ShapeError
 from sidecar.tokens.validator import Rejection
@@ -43,6 +45,10 @@ __all__ = ["ALLOW_LIFE_NS", "DENY_LIFE_NS", "Evaluator"]
 ALLOW_LIFE_NS: Final = 5 * NS_PER_SECOND
 """How long an ALLOW may wait before it is acted on, and be remembered (promise P3)."""
 DENY_LIFE_NS: Final = NS_PER_SECOND
+_CONTAINMENT_HOLD: Final = HoldObligation(
+    reason="", tier="MEDIUM", approver_role=Role.APPROVE.value, quorum=1, expiry_s=1800
+)
+"""What a directive at HOLD asks for; where policy holds the call too, policy's obligation counts."""
 
 
 class Evaluator:
@@ -151,11 +157,13 @@ class Evaluator:
             return
         # 8. Policy, 9. approval.
         self._apply_policy(draft, policy)
+        self._apply_grant(draft, policy)
         # 6 again, for what would be allowed: its addresses.
         if draft.effect is Effect.ALLOW:
             self._resolve_or_pin(draft, tool)
         if draft.effect is Effect.ALLOW and draft.directive is not None:
             self._soften(draft, draft.directive, tool)
+            self._apply_grant(draft, policy)
         if draft.effect is Effect.ALLOW and draft.charge is not None and not draft.is_rehearsal:
             over = policy.limiter.charge(draft.charge)
             if over is not None:
@@ -191,6 +199,10 @@ class Evaluator:
                     addresses=draft.obligations.addresses,
                     executables=draft.obligations.executables,
                     hold_reason=judgement.hold_reason,
+                    hold_tier=_CONTAINMENT_HOLD.tier,
+                    hold_approver_role=_CONTAINMENT_HOLD.approver_role,
+                    hold_quorum=_CONTAINMENT_HOLD.quorum,
+                    hold_expiry_s=_CONTAINMENT_HOLD.expiry_s,
                 ),
             )
             return
@@ -339,6 +351,41 @@ class Evaluator:
                 )
             case Effect.DENY:
                 draft.deny(Reason(verdict.reason, verdict.text))
+
+    def _apply_grant(self, draft: Draft, policy: PolicyInForce) -> None:
+        """Let the grant that was used for this call, if there is one, lift what holds it.
+
+        The desk has bound it once already; the world may have moved since, and then it is void. A
+        grant lifts a hold and nothing else: whatever denies was asked before, or is asked after.
+        """
+        grant, call = draft.grant, draft.call
+        if grant is None or draft.effect is not Effect.HOLD:
+            return
+        assert call is not None  # noqa: S101 - set in step 2
+        bound = (grant.fingerprint, grant.policy_digest, grant.epoch)
+        if bound != (call.fingerprint, policy.bundle.digest, draft.world.epoch):
+            draft.deny(
+                Reason(
+                    ReasonCode.APPROVAL_BINDING,
+                    "containment or policy changed while the grant was used; ask again",
+                    {"approval": grant.approval},
+                )
+            )
+            return
+        obligations = draft.obligations
+        draft.is_at_desk = False
+        draft.allow(
+            Reason(
+                ReasonCode.APPROVAL_GRANTED,
+                f"granted by {' and '.join(grant.granters)}",
+                {"approval": grant.approval},
+            )
+        )
+        draft.obligations = Obligations(
+            addresses=obligations.addresses,
+            executables=obligations.executables,
+            approval=f"approvals/{grant.approval}",
+        )
 
     def _cached_verdict(self, draft: Draft, policy: PolicyInForce) -> PolicyVerdict:
         question, call = draft.question, draft.call

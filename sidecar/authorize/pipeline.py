@@ -11,7 +11,8 @@
     would be allowed, and pinned as an obligation.
  7. **Limits**: rate and budget.
  8. **Policy**: from the cache or fresh from Cedar.
- 9. **Approval**: a held call is answered HOLD.
+ 9. **Approval**: a held call uses the grant that a human gave for exactly it, once; without one,
+    humans are asked and the answer is HOLD. Nothing but a hold is lifted by a grant.
 10. **Record**: durable before the answer for tools that write, destroy or reach outside, within
     milliseconds for reads. No record, no action.
 11. **Epoch re-check** just before the reply; if the world changed, decide again, and after
@@ -34,11 +35,12 @@ from sidecar.audit.log import AuditLog
 from sidecar.authorize.cache import DecisionCache
 from sidecar.authorize.draft import Draft
 from sidecar.authorize.evaluator import ALLOW_LIFE_NS, DENY_LIFE_NS, Evaluator
+from sidecar.authorize.holds import Desk, Grant, HeldCall, Opened, Turned, Used
 from sidecar.authorize.limits import Throttle
 from sidecar.authorize.question import Question
 from sidecar.authorize.record import Recorder
 from sidecar.authorize.world import WorldSource
-from sidecar.canonical import CallParser
+from sidecar.canonical import CallParser, canonical_call
 from sidecar.clock import NS_PER_SECOND, Clock
 from sidecar.destination.resolver import Resolver
 from sidecar.errors import EnvironmentFailure, UntrustedInputError
@@ -57,6 +59,8 @@ __all__ = ["MAX_ATTEMPTS", "Pipeline"]
 MAX_ATTEMPTS: Final = 3
 _DURABLE_DEADLINE_S: Final = 2.0
 _RESOLVE_DEADLINE_S: Final = 1.0
+_MAX_STEPS: Final = 4
+"""A grant, an address, and either of them once more because of what the other brought to light."""
 
 log = structlog.get_logger("holdfast.authorize")
 
@@ -85,6 +89,7 @@ class Pipeline:
         cache: DecisionCache[PolicyVerdict],
         throttle: Throttle,
         resolver: Resolver,
+        desk: Desk,
         recorder: Recorder,
         audit: AuditLog,
         clock: Clock,
@@ -95,6 +100,7 @@ class Pipeline:
             worlds=worlds, parser=parser, cache=cache, throttle=throttle, clock=clock
         )
         self._resolver = resolver
+        self._desk = desk
         self._recorder = recorder
         self._audit = audit
         self._clock = clock
@@ -113,17 +119,36 @@ class Pipeline:
         Every draft goes on to ``finish``, and where that answers None to ``settle``.
         """
         draft = self._evaluate(question, addresses=None)
-        if draft.unresolved is None:
+        if not draft.is_open:
             self._record(draft)
         return draft
 
-    async def resolve(self, draft: Draft) -> Draft:
-        """Resolve the destination *draft* waits for and decide again with its addresses."""
-        assert draft.unresolved is not None  # noqa: S101 - contract of this private protocol
-        addresses = await self._addresses(draft.unresolved)
-        decided = self._evaluate(draft.question, addresses=addresses)
-        self._record(decided)
-        return decided
+    async def _close(self, draft: Draft) -> Draft:
+        """Ask what *draft* leaves open, addresses or humans, until nothing is, and record it."""
+        for _step in range(_MAX_STEPS):
+            if draft.unresolved is not None:
+                addresses = await self._addresses(draft.unresolved)
+                draft = self._evaluate(draft.question, addresses=addresses, unfinished=draft)
+            elif draft.is_at_desk:
+                draft = await self._ask(draft)
+        if draft.is_open:
+            draft.unresolved = None
+            draft.deny(_UNSTABLE)
+        self._record(draft)
+        return draft
+
+    async def _ask(self, draft: Draft) -> Draft:
+        """Use the grant for a held call, or ask humans for one (obligation 9)."""
+        outcome = await self._desk.settle(_held(draft))
+        match outcome:
+            case Opened():
+                draft.asked(outcome)
+            case Turned():
+                draft.deny(outcome.reason)
+            case Used():
+                draft.grant = outcome.grant
+                draft = self._evaluate(draft.question, addresses=draft.addresses, unfinished=draft)
+        return draft
 
     async def _addresses(self, host: str) -> tuple[str, ...]:
         """Return what *host* resolves to; nothing if it does not, which denies."""
@@ -171,7 +196,7 @@ class Pipeline:
     def finish(self, draft: Draft) -> Decision | None:
         """Return the decision if it may be sent now, or None if there is something to wait for."""
         # 11. The world is compared after everything else, with no await before the reply.
-        if draft.unresolved is not None or (draft.must_wait and not draft.is_durable):
+        if draft.is_open or (draft.must_wait and not draft.is_durable):
             return None
         if draft.effect is Effect.DENY:
             return self._decision(draft)
@@ -183,9 +208,9 @@ class Pipeline:
 
     async def settle(self, draft: Draft) -> Decision:
         """Wait for what *draft* needs, decide again while the world changes, and answer."""
-        if draft.unresolved is not None:
-            draft = await self.resolve(draft)
         for _attempt in range(MAX_ATTEMPTS):
+            if draft.is_open:
+                draft = await self._close(draft)
             if draft.must_wait and not draft.is_durable:
                 await self.wait_durable((draft,))
             decision = self.finish(draft)
@@ -198,12 +223,10 @@ class Pipeline:
 
     def _again(self, earlier: Draft) -> Draft:
         """Decide again under the world as it is now; the new record names the one it replaces."""
-        draft = self._evaluate(earlier.question, addresses=earlier.addresses)
-        if draft.unresolved is not None:
-            draft.unresolved = None
-            draft.deny(_UNSTABLE)
+        draft = self._evaluate(earlier.question, addresses=earlier.addresses, grant=earlier.grant)
         draft.replaces = earlier.decision_id
-        self._record(draft)
+        if not draft.is_open:
+            self._record(draft)
         return draft
 
     # -- obligations 1 to 9, and 10 ------------------------------------------------------------
@@ -214,14 +237,22 @@ class Pipeline:
         *,
         addresses: tuple[str, ...] | None,
         is_rehearsal: bool = False,
+        unfinished: Draft | None = None,
+        grant: Grant | None = None,
     ) -> Draft:
-        world = self._worlds.current()
+        """Decide under the world as it is now.
+
+        What goes on from an *unfinished* draft is the same decision: nothing was recorded of it, and
+        whoever was asked on its behalf knows it by its id.
+        """
         draft = Draft(
             question=question,
-            world=world,
-            decision_id=self._ids.new("dec"),
+            world=self._worlds.current(),
+            decision_id=unfinished.decision_id if unfinished else self._ids.new("dec"),
             addresses=addresses,
             is_rehearsal=is_rehearsal,
+            grant=unfinished.grant if unfinished else grant,
+            replaces=unfinished.replaces if unfinished else "",
         )
         try:
             self._evaluator.decide(draft)
@@ -261,3 +292,24 @@ class Pipeline:
             obligations=draft.obligations,
             is_cached=draft.is_cached,
         )
+
+
+def _held(draft: Draft) -> HeldCall:
+    call, policy, obligations = draft.call, draft.world.policy, draft.obligations
+    assert call is not None and policy is not None  # noqa: S101, PT018 - nothing else is held
+    return HeldCall(
+        agent=call.agent,
+        session=call.session,
+        tool=call.tool,
+        canonical=canonical_call(call),
+        fingerprint=call.fingerprint,
+        policy_digest=policy.bundle.digest,
+        epoch=draft.world.epoch,
+        decision_id=draft.decision_id,
+        reason=obligations.hold_reason or draft.reasons[0].text,
+        tier=obligations.hold_tier,
+        approver_role=obligations.hold_approver_role,
+        quorum=obligations.hold_quorum,
+        expiry_s=obligations.hold_expiry_s,
+        policies=draft.policy_ids,
+    )

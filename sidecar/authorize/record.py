@@ -122,6 +122,8 @@ class Recorder:
             entry["hosts"] = list(draft.hosts)
         if draft.token is not None:
             entry["token"] = {"issuer": draft.token.issuer, "jti": draft.token.jti}
+        if draft.obligations.approval:
+            entry["approval"] = draft.obligations.approval
         if draft.is_cached:
             entry["cached"] = True
         if draft.replaces:

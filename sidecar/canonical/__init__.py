@@ -10,6 +10,8 @@
 
 from sidecar.canonical.call import CallParser
 from sidecar.canonical.fingerprint import (
+    canonical_call,
+    canonical_control,
     fingerprint_call,
     fingerprint_control,
     fingerprint_words,
@@ -32,6 +34,8 @@ __all__ = [
     "JsonLimits",
     "JsonObject",
     "ShapeError",
+    "canonical_call",
+    "canonical_control",
     "canonicalise",
     "fingerprint_call",
     "fingerprint_control",

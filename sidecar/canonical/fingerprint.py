@@ -22,10 +22,16 @@ from typing import Any, Final
 
 from sidecar.canonical.form import canonicalise
 from sidecar.canonical.words import WORDS
-from sidecar.model import Fingerprint
+from sidecar.model import Fingerprint, ToolCall
 from sidecar.shape import ShapeError
 
-__all__ = ["fingerprint_call", "fingerprint_control", "fingerprint_words"]
+__all__ = [
+    "canonical_call",
+    "canonical_control",
+    "fingerprint_call",
+    "fingerprint_control",
+    "fingerprint_words",
+]
 
 _HEX_SHOWN: Final = 16
 _WORDS_SHOWN: Final = 4
@@ -51,6 +57,42 @@ def fingerprint_call(
     Raises:
         ShapeError: If a text holds a lone surrogate.
     """
+    return Fingerprint(
+        sha256(
+            _call_form(
+                agent, session, tool, arguments_canonical, url, cwd, environment_digest, nonce
+            )
+        ).hexdigest()
+    )
+
+
+def canonical_call(call: ToolCall) -> bytes:
+    """Return the canonical form of *call*: the bytes whose SHA-256 is its fingerprint.
+
+    This is what a human is shown, so that what is granted is what was shown.
+    """
+    return _call_form(
+        call.agent,
+        call.session,
+        call.tool,
+        call.canonical_arguments,
+        call.url,
+        call.cwd,
+        call.environment_digest,
+        call.nonce,
+    )
+
+
+def _call_form(
+    agent: str,
+    session: str,
+    tool: str,
+    arguments_canonical: bytes,
+    url: str,
+    cwd: str,
+    environment_digest: str,
+    nonce: str,
+) -> bytes:
     before = f'{{"agent":{_quote(agent)},"arguments":'
     after = (
         f',"cwd":{_quote(cwd)},"environment_digest":{_quote(environment_digest)}'
@@ -58,10 +100,9 @@ def fingerprint_call(
         f',"url":{_quote(url)},"v":1}}'
     )
     try:
-        whole = before.encode() + arguments_canonical + after.encode()
+        return before.encode() + arguments_canonical + after.encode()
     except UnicodeEncodeError:
         raise ShapeError("the call holds a lone surrogate") from None
-    return Fingerprint(sha256(whole).hexdigest())
 
 
 def fingerprint_control(*, action: str, body: Mapping[str, Any]) -> Fingerprint:
@@ -70,8 +111,16 @@ def fingerprint_control(*, action: str, body: Mapping[str, Any]) -> Fingerprint:
     Raises:
         ShapeError: If *body* has no canonical form.
     """
-    form = canonicalise({"v": 1, "action": action, "body": dict(body)})
-    return Fingerprint(sha256(form).hexdigest())
+    return Fingerprint(sha256(canonical_control(action=action, body=body)).hexdigest())
+
+
+def canonical_control(*, action: str, body: Mapping[str, Any]) -> bytes:
+    """Return the canonical form of a control action: the bytes whose SHA-256 is its fingerprint.
+
+    Raises:
+        ShapeError: If *body* has no canonical form.
+    """
+    return canonicalise({"v": 1, "action": action, "body": dict(body)})
 
 
 def fingerprint_words(fingerprint: str) -> str:

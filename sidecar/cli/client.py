@@ -3,7 +3,7 @@
 
 Laws:
 
-1. Every call has a deadline.
+1. Every call has a deadline; a stream has one until it has begun.
 2. Nothing is guessed about who we are: the local socket (root, or whoever runs control), a client
    certificate that was named, or, for development, the one that ``--as`` names.
 3. A mistake in a settings file must not stand between an operator and the kill switch: what is
@@ -13,6 +13,7 @@ Laws:
 
 from __future__ import annotations
 
+import asyncio
 import os
 import stat
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -29,9 +30,12 @@ from google.rpc import error_details_pb2, status_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from sidecar.api.v1 import (
+    account_pb2_grpc,
     agent_pb2_grpc,
+    approval_pb2_grpc,
     audit_pb2_grpc,
     containment_pb2_grpc,
+    operation_pb2_grpc,
     policy_pb2_grpc,
     token_pb2_grpc,
 )
@@ -174,19 +178,50 @@ class ControlClient:
         self.agents = agent_pb2_grpc.AgentServiceStub(channel)
         self.policy = policy_pb2_grpc.PolicyServiceStub(channel)
         self.audit = audit_pb2_grpc.AuditServiceStub(channel)
+        self.approvals = approval_pb2_grpc.ApprovalServiceStub(channel)
+        self.operations = operation_pb2_grpc.OperationServiceStub(channel)
+        self.accounts = account_pb2_grpc.AccountServiceStub(channel)
         self.where = where
         self._timeout_s = timeout_s
 
-    async def ask(self, method: Callable[..., Awaitable[Any]], request: Any) -> Any:
+    async def ask(
+        self, method: Callable[..., Awaitable[Any]], request: Any, *, longer_s: float = 0.0
+    ) -> Any:
         """Return what *method* of one of the services answers to *request* (laws 1 and 4).
+
+        Args:
+            method: Of one of the stubs.
+            request: What is asked.
+            longer_s: How much longer than usual the answer may take, because it waits for somebody.
 
         Raises:
             HoldfastError: It was refused, failed, or did not answer in time.
         """
         try:
-            return await method(request, timeout=self._timeout_s)
+            return await method(request, timeout=self._timeout_s + longer_s)
         except grpc.aio.AioRpcError as exc:
             raise error_of(exc, where=self.where) from exc
+
+    async def stream(self, method: Callable[..., Any], request: Any) -> AsyncIterator[Any]:
+        """Yield what *method* streams, until the server ends it (laws 1 and 4).
+
+        Raises:
+            HoldfastError: It was refused, did not begin in time, or broke off.
+        """
+        call = method(request)
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                await call.wait_for_connection()
+            async for message in call:
+                yield message
+        except TimeoutError as exc:
+            raise EnvironmentFailure(
+                f"{self.where} did not answer in time", reason=ErrorReason.DEADLINE
+            ) from exc
+        except grpc.aio.AioRpcError as exc:
+            raise error_of(exc, where=self.where) from exc
+        finally:
+            call.cancel()
 
 
 @asynccontextmanager

@@ -14,6 +14,13 @@ from sidecar.api.v1 import containment_pb2, types_pb2
 from sidecar.cli.client import ClientOptions, ControlClient, connect, connected
 from sidecar.cli.command import command
 from sidecar.cli.exits import Exit
+from sidecar.cli.held import (
+    operation_data,
+    operation_exit,
+    rehearsal,
+    show_operation,
+    until_ended,
+)
 from sidecar.cli.output import Page, emit, talk
 from sidecar.cli.targets import (
     confirm_by_name,
@@ -29,6 +36,7 @@ from sidecar.cli.views import (
     show_receipt,
     target_text,
 )
+from sidecar.clock import SystemClock
 from sidecar.ids import RandomIds
 
 __all__ = ["contain", "parse_duration", "release"]
@@ -36,6 +44,9 @@ __all__ = ["contain", "parse_duration", "release"]
 _LEVELS: Final = ("observe", "throttle", "hold", "read-only", "freeze", "kill")
 _DURATION: Final = re.compile(r"([1-9][0-9]{0,6})(s|m|h|d)", re.ASCII)
 _UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+_WAIT: Final = click.option(
+    "--wait", metavar="DURATION", help="If a human must grant it, wait this long (90s, 30m, …)."
+)
 _BY_AGENT: Final = {"agent", "session", "tool_at_agent", "principal", "labels"}
 
 
@@ -77,6 +88,7 @@ def parse_duration(text: str) -> timedelta:
 @click.option("--yes", "is_yes", is_flag=True, help="Do not ask.")
 @click.option("--confirm", metavar="NAME", help="Do not ask; refuse unless NAME is the target.")
 @click.option("--request-id", help="Makes a retry the same order; default: a fresh one.")
+@_WAIT
 @connected
 def contain(
     options: ClientOptions,
@@ -89,11 +101,15 @@ def contain(
     is_yes: bool,
     confirm: str | None,
     request_id: str | None,
+    wait: str | None,
 ) -> Exit:
     """Contain an agent, a session, a tool, a destination, a principal, agents by label, or all.
 
     It holds from the moment this command returns, survives restarts, and stands until it is
     released or its --ttl is over. The answer is a signed receipt.
+
+    What would hit much of the fleet, or an agent that is protected, is held until another human
+    grants it, unless you hold break-glass: then nothing holds yet, and it exits 4.
 
     \b
     Targets:
@@ -113,7 +129,14 @@ def contain(
     if ttl is not None:
         request.ttl.FromTimedelta(parse_duration(ttl))
     return asyncio.run(
-        _contain(options, request, is_dry_run=dry_run, is_yes=is_yes, confirm=confirm)
+        _contain(
+            options,
+            request,
+            is_dry_run=dry_run,
+            is_yes=is_yes,
+            confirm=confirm,
+            wait=parse_duration(wait) if wait else None,
+        )
     )
 
 
@@ -124,6 +147,7 @@ async def _contain(
     is_dry_run: bool,
     is_yes: bool,
     confirm: str | None,
+    wait: timedelta | None,
 ) -> Exit:
     async with connect(options) as client:
         if is_dry_run:
@@ -132,6 +156,10 @@ async def _contain(
             return _tell_dry_run(request, answer)
         await _confirm(client, request, is_yes=is_yes, confirm=confirm)
         answer = await client.ask(client.containment.Contain, request)
+        if answer.HasField("operation"):
+            answer.operation.CopyFrom(await until_ended(client, answer.operation, wait))
+    if answer.HasField("operation") and answer.operation.HasField("receipt"):
+        answer.receipt.CopyFrom(answer.operation.receipt)
     return _tell(request, answer)
 
 
@@ -180,6 +208,8 @@ def _tell_dry_run(
 ) -> Exit:
     def show(page: Page) -> None:
         page.line(f"dry run, nothing was ordered: {_blast(request, answer)}")
+        if answer.HasField("operation"):
+            page.mark(None, rehearsal(answer.operation))
         for item in answer.receipt.gates:
             page.line(f"  gate {item.gate}")
 
@@ -188,6 +218,8 @@ def _tell_dry_run(
         "target": target_text(request.target),
         "agents": list(answer.agents),
         "gates": [item.gate for item in answer.receipt.gates],
+        "held": answer.HasField("operation"),
+        "held_reason": answer.operation.detail or None,
     }
     emit("ContainmentDryRun", data, show)
     return Exit.FAILURE if _is_unmatched(request, answer) else Exit.OK
@@ -195,16 +227,27 @@ def _tell_dry_run(
 
 def _tell(request: containment_pb2.ContainRequest, answer: containment_pb2.ContainResponse) -> Exit:
     receipt = answer.receipt
+    is_held, is_done = answer.HasField("operation"), answer.HasField("receipt")
     laggards = laggards_of(receipt)
     data = {
-        "receipt": receipt_data(receipt),
+        "receipt": receipt_data(receipt) if is_done else None,
         "repeated_request": answer.repeated_request,
         "agents": list(answer.agents),
         "request_id": request.request_id,
+        "operation": operation_data(answer.operation) if is_held else None,
     }
-    emit("Containment", data, lambda page: show_receipt(page, receipt))
+
+    def show(page: Page) -> None:
+        if is_done:
+            show_receipt(page, receipt)
+        else:
+            show_operation(page, answer.operation, now_ns=SystemClock().wall_ns())
+
+    emit("Containment", data, show)
     if answer.repeated_request:
         talk("an earlier request with this id had ordered it; nothing new was done")
+    if is_held and not is_done:
+        return operation_exit(answer.operation)
     if not receipt.durable:
         talk("it holds in memory but is not durable: the gates are sealed; look at the disk")
         return Exit.UNAVAILABLE
@@ -231,23 +274,40 @@ def _tell(request: containment_pb2.ContainRequest, answer: containment_pb2.Conta
 @click.argument("epoch", type=click.IntRange(1, 2**63 - 1))
 @click.option("--reason", required=True, help="Why; goes into the log.")
 @click.option("--request-id", help="Makes a retry the same order; default: a fresh one.")
+@_WAIT
 @connected
-def release(options: ClientOptions, epoch: int, reason: str, request_id: str | None) -> Exit:
-    """End the directive that EPOCH numbers, and only that.
+def release(
+    options: ClientOptions, epoch: int, reason: str, request_id: str | None, wait: str | None
+) -> Exit:
+    """Ask to end the directive that EPOCH numbers, and only that.
 
-    Loosening takes a second human: whoever ordered it, automation and the local socket are refused.
+    Loosening takes two humans: one asks, another one grants. Until then the directive holds, and
+    this exits 4; with --wait, as the decision says.
     """
     request = containment_pb2.ReleaseRequest(
         request_id=request_id or RandomIds().new("cli"), epoch=epoch, reason=reason
     )
-    return asyncio.run(_release(options, request))
+    return asyncio.run(_release(options, request, parse_duration(wait) if wait else None))
 
 
-async def _release(options: ClientOptions, request: containment_pb2.ReleaseRequest) -> Exit:
+async def _release(
+    options: ClientOptions, request: containment_pb2.ReleaseRequest, wait: timedelta | None
+) -> Exit:
     async with connect(options) as client:
         answer = await client.ask(client.containment.Release, request)
+        is_told = answer.HasField("directive")
+        if answer.HasField("operation"):
+            answer.operation.CopyFrom(await until_ended(client, answer.operation, wait))
+    is_held = answer.HasField("operation")
+    if is_held and not is_told and answer.operation.HasField("directive"):
+        answer.directive.CopyFrom(answer.operation.directive)
+        answer.epoch = answer.operation.epoch
+    is_done = answer.HasField("directive")
 
     def show(page: Page) -> None:
+        if not is_done:
+            show_operation(page, answer.operation, now_ns=SystemClock().wall_ns())
+            return
         page.line(
             f"released directive {answer.directive.epoch} "
             f"({level_name(answer.directive.level)} for {target_text(answer.directive.target)}); "
@@ -256,12 +316,17 @@ async def _release(options: ClientOptions, request: containment_pb2.ReleaseReque
         if answer.remaining:
             page.line("still held by:")
             show_directives(page, answer.remaining)
+        elif not is_told:
+            page.line("what else holds: `holdfast directives list`")
 
     data = {
-        "directive": directive_data(answer.directive),
-        "epoch": answer.epoch,
-        "remaining": [directive_data(directive) for directive in answer.remaining],
+        "directive": directive_data(answer.directive) if is_done else None,
+        "epoch": answer.epoch or None,
+        "remaining": [directive_data(directive) for directive in answer.remaining]
+        if is_told
+        else None,
         "request_id": request.request_id,
+        "operation": operation_data(answer.operation) if is_held else None,
     }
     emit("Release", data, show)
-    return Exit.OK
+    return Exit.OK if is_done else operation_exit(answer.operation)

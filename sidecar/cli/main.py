@@ -35,6 +35,8 @@ _COMMANDS: Final = {
     "try": (_M + "try_", "try_", "Ask a gate about one tool call, and why."),
     "contain": (_M + "contain", "contain", "Contain an agent, a tool, a destination, or more."),
     "release": (_M + "contain", "release", "End one containment; needs a second human."),
+    "approvals": (_M + "approvals", "approvals", "Requests that wait for a human: look, decide."),
+    "operations": (_M + "operations", "operations", "Orders that a human must grant first."),
     "directives": (_M + "directives", "directives", "Containments that stand."),
     "receipt": (_M + "receipt", "receipt", "Proofs of containment: show, verify."),
     "verify-containment": (
@@ -45,6 +47,7 @@ _COMMANDS: Final = {
     "tokens": (_M + "tokens", "tokens", "Revoke the tokens that agents carry."),
     "agents": (_M + "inventory", "agents", "Agents: declared, served, contained."),
     "tools": (_M + "inventory", "tools", "Tools: declared and asked for."),
+    "accounts": (_M + "accounts", "accounts", "Passkeys of operators: enrol, list, remove."),
     "policy": (_M + "policy", "policy", "Check, test, explain and reload the policy bundle."),
     "audit": (_M + "audit", "audit", "Read, prove and verify the logs."),
     "config": (_M + "config", "config", "Settings: what they are and where they come from."),

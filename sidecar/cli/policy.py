@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,18 @@ from sidecar.api.v1 import policy_pb2
 from sidecar.cli.arguments import arguments_mapping
 from sidecar.cli.client import ClientOptions, connect, connected
 from sidecar.cli.command import group
+from sidecar.cli.contain import parse_duration
 from sidecar.cli.exits import Exit
+from sidecar.cli.held import (
+    operation_data,
+    operation_exit,
+    rehearsal,
+    show_operation,
+    until_ended,
+)
 from sidecar.cli.output import Page, emit
 from sidecar.cli.views import policy_set_data
+from sidecar.clock import SystemClock
 from sidecar.errors import NotFoundError
 from sidecar.ids import RandomIds
 from sidecar.model import Effect
@@ -234,35 +244,55 @@ async def _show(options: ClientOptions, file_name: str | None) -> Exit:
 
 @policy.command(
     name="reload",
-    examples=("holdfast policy reload --dry-run", "holdfast policy reload --as carol"),
+    examples=(
+        "holdfast policy reload --dry-run",
+        "holdfast policy reload --as carol",
+        "holdfast policy reload --as carol --wait 30m",
+    ),
 )
 @click.option("--dry-run", is_flag=True, help="Read and check the bundle, and change nothing.")
 @click.option("--request-id", help="Makes a retry the same order; default: a fresh one.")
+@click.option(
+    "--wait", metavar="DURATION", help="If a human must grant it, wait this long (90s, 30m, …)."
+)
 @connected
-def reload(options: ClientOptions, dry_run: bool, request_id: str | None) -> Exit:
+def reload(options: ClientOptions, dry_run: bool, request_id: str | None, wait: str | None) -> Exit:
     """Let control read its bundle again.
 
-    A bundle that is invalid, or whose own tests disagree, changes nothing and exits 2.
+    A bundle that is invalid, or whose own tests disagree, changes nothing and exits 2. One that may
+    permit more than the bundle in force is held until another human grants it, and exits 4.
     """
     request = policy_pb2.ReloadPolicySetRequest(
         request_id=request_id or RandomIds().new("cli"), validate_only=dry_run
     )
-    return asyncio.run(_reload(options, request))
+    return asyncio.run(_reload(options, request, parse_duration(wait) if wait else None))
 
 
-async def _reload(options: ClientOptions, request: policy_pb2.ReloadPolicySetRequest) -> Exit:
+async def _reload(
+    options: ClientOptions, request: policy_pb2.ReloadPolicySetRequest, wait: timedelta | None
+) -> Exit:
     async with connect(options) as client:
         answer = await client.ask(client.policy.ReloadPolicySet, request)
+        is_held = answer.HasField("operation")
+        if is_held and not request.validate_only:
+            answer.operation.CopyFrom(await until_ended(client, answer.operation, wait))
     data = {
         "policy_set": policy_set_data(answer.policy_set),
         "changed": answer.changed,
         "dry_run": request.validate_only,
+        "operation": operation_data(answer.operation) if is_held else None,
     }
 
     def show(page: Page) -> None:
+        if is_held and request.validate_only:
+            page.mark(None, rehearsal(answer.operation))
+        elif is_held:
+            show_operation(page, answer.operation, now_ns=SystemClock().wall_ns())
+            return
         done = "would be in force" if request.validate_only else "is in force"
         what = f"digest {answer.policy_set.digest}"
         page.mark(True, f"{what} {done}" if answer.changed else f"{what}: nothing had changed")
 
     emit("PolicyReload", data, show)
-    return Exit.OK
+    is_over = not is_held or request.validate_only
+    return Exit.OK if is_over else operation_exit(answer.operation)

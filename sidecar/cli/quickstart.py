@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from pathlib import Path
 
 import click
@@ -27,9 +26,6 @@ def quickstart(dataset: Path | None, is_exit: bool) -> int:
 
     Ends with 0 if every attack was stopped and the kill held, else with 1.
     """
-    # This process starts others while gRPC runs. Its fork handlers would only complain about that,
-    # and they are chosen when it is imported.
-    os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "false")
     from sidecar.quickstart.run import quickstart as run
 
     return asyncio.run(run(dataset=dataset, is_exit=is_exit, is_json=is_json()))

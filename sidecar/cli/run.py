@@ -39,7 +39,9 @@ _FORWARDED: Final = (
     signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2,
     signal.SIGWINCH,
 )  # fmt: skip
-_SDK_VARIABLES: Final = frozenset({"HOLDFAST_DEADLINE_MS", "HOLDFAST_TOKEN_FILE"})
+_SDK_VARIABLES: Final = frozenset(
+    {"HOLDFAST_DEADLINE_MS", "HOLDFAST_HOLD_TIMEOUT_MS", "HOLDFAST_TOKEN_FILE"}
+)
 _START_DEADLINE_S: Final = 30.0
 _PROBE_S: Final = 1.0
 _FIRST_WORD_S: Final = 10.0

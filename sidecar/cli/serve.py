@@ -42,7 +42,9 @@ _OWN_DIRECTORY_MODE = 0o711
 @setting(
     "state_dir", "runtime_dir", "bundle", "listen", "tls_certificate", "tls_key", "client_ca",
     "ack_timeout_s", "wide_blast_share", "isolation_grace_s", "log_style", "log_level",
-    "metrics_listen", "anchor_file",
+    "metrics_listen", "anchor_file", "console_listen", "console_url", "console_certificate",
+    "console_key", "oidc_issuer", "oidc_client_id", "oidc_client_secret_file", "notifications",
+    "max_pending_approvals",
 )  # fmt: skip
 def control(is_dev: bool, config: Path | None, **flags: Any) -> Exit:
     """Run control until SIGTERM: containment, revocation, policy and audit of this host."""

@@ -15,6 +15,7 @@ from sidecar.api.v1 import guard_pb2, policy_pb2
 from sidecar.cli.arguments import arguments_bytes
 from sidecar.cli.client import ClientOptions, connect, connected
 from sidecar.cli.command import command
+from sidecar.cli.contain import parse_duration
 from sidecar.cli.exits import Exit
 from sidecar.cli.output import Page, emit
 from sidecar.cli.terminal import escape
@@ -50,6 +51,7 @@ _OUTCOME_TIMEOUT_S: Final = 2.0
 @click.option("--session", default=_LOCAL_SESSION, show_default=True)
 @click.option("--url", default="", help="Where a network tool would go.")
 @click.option("--token-file", type=click.Path(path_type=Path), help="For tools that need a token.")
+@click.option("--wait", metavar="DURATION", help="If a human must decide, wait for them this long.")
 @connected
 def try_(
     options: ClientOptions,
@@ -60,18 +62,21 @@ def try_(
     session: str,
     url: str,
     token_file: Path | None,
+    wait: str | None,
 ) -> Exit:
     """Ask a gate whether TOOL may be called. Exits 0 for ALLOW, 3 for DENY, 4 for HOLD.
 
     It is a real question: the gate records it, and it counts against limits. Nothing is called; an
-    ALLOW is reported back as not used. Where this user may ask control, the policies that apply are
-    shown too.
+    ALLOW is reported back as not used. A call that a human must decide is a real request, which
+    stays open: once it is granted, the same question is answered ALLOW, once. Where this user may
+    ask control, the policies that apply are shown too.
     """
+    wait_s = parse_duration(wait).total_seconds() if wait is not None else 0.0
     arguments = arguments_bytes(pairs, json_args)
     layout, _ = options.locate()
     address = _address(layout, agent)
     call = guard_pb2.ToolCall(tool=tool, arguments=arguments, session_id=session, url=url)
-    decision, explanation = asyncio.run(_ask(options, address, agent, call, token_file))
+    decision, explanation = asyncio.run(_ask(options, address, agent, call, token_file, wait_s))
     emit("Decision", _data(decision, explanation), lambda page: _show(page, decision, explanation))
     if decision.is_local:
         return Exit.UNAVAILABLE
@@ -111,6 +116,7 @@ async def _ask(
     agent: str | None,
     call: guard_pb2.ToolCall,
     token_file: Path | None,
+    wait_s: float,
 ) -> tuple[Decision, policy_pb2.ExplainDecisionResponse | None]:
     token = _token(token_file) if token_file is not None else ""
     guard = Guard(
@@ -120,7 +126,9 @@ async def _ask(
         token_provider=(lambda: token) if token else None,
     )
     async with guard:
-        decision = await guard.authorize(call.tool, call.arguments, url=call.url or None)
+        decision = await guard.authorize(
+            call.tool, call.arguments, url=call.url or None, hold_timeout=wait_s
+        )
         if decision.effect is Effect.ALLOW:
             await _report_unused(guard, decision)
     name = agent or Path(address.removeprefix("unix:")).parent.name
@@ -186,6 +194,10 @@ def _data(
             "hold_approver_role": obligations.hold_approver_role or None,
             "hold_quorum": obligations.hold_quorum or None,
             "hold_expiry_s": obligations.hold_expiry.total_seconds() or None,
+            "hold_expire_time": _text(obligations.hold_expire_time),
+            "hold_approvers": list(obligations.hold_approvers),
+            "hold_url": obligations.hold_url or None,
+            "approval": obligations.approval or None,
         },
         "explanation": None if explanation is None else _explanation_data(explanation),
     }
@@ -194,7 +206,12 @@ def _data(
 def _valid_until(decision: Decision) -> str | None:
     if decision.effect is not Effect.ALLOW:
         return None
-    moment = datetime.fromtimestamp(decision.valid_until_ns / _NS, tz=UTC)
+    return _text(datetime.fromtimestamp(decision.valid_until_ns / _NS, tz=UTC))
+
+
+def _text(moment: datetime | None) -> str | None:
+    if moment is None:
+        return None
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
@@ -231,6 +248,12 @@ def _show(
             f"  a human decides ({obligations.hold_tier}, {obligations.hold_quorum} of role "
             f"{obligations.hold_approver_role}): {obligations.hold_reason}"
         )
+    if decision.effect is Effect.HOLD and obligations.approval:
+        page.line(f"  {' or '.join(obligations.hold_approvers)} may decide until "
+                  f"{_text(obligations.hold_expire_time) or '-'}")  # fmt: skip
+        if obligations.hold_url:
+            page.line(f"  {obligations.hold_url}")
+        page.line(f"  holdfast approvals show {obligations.approval}")
     if obligations.addresses:
         page.line(f"  dial one of: {', '.join(obligations.addresses)}")
     page.fields(

@@ -28,6 +28,7 @@ from sidecar.supervisor.process import ManagedProcess, holdfast_command
 __all__ = ["up"]
 
 _OWN_DIRECTORY_MODE: Final = 0o711
+_DEV_CONSOLE: Final = "127.0.0.1:7444"
 _STOP_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -51,7 +52,7 @@ _STOP_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     multiple=True,
     help="An agent to start a gate for; default: every agent of the bundle.",
 )
-@setting("state_dir", "runtime_dir", "bundle", "listen")  # fmt: skip
+@setting("state_dir", "runtime_dir", "bundle", "listen", "console_listen")  # fmt: skip
 def up(is_dev: bool, agents: tuple[str, ...], config: Path | None, **flags: Any) -> Exit:
     """Start control and one gate per agent, and keep them together until Ctrl-C.
 
@@ -59,6 +60,8 @@ def up(is_dev: bool, agents: tuple[str, ...], config: Path | None, **flags: Any)
     """
     settings = Settings.load(flags=flags, config=config, is_dev=is_dev)
     settings.check_for_control(is_dev=is_dev)
+    if is_dev and settings.origin_of("console_listen") == "default":
+        settings = settings.model_copy(update={"console_listen": _DEV_CONSOLE})
     check_agents(agents)
     chosen = agents_of(settings, agents)
     pass_on({**flags, "metrics_listen": ""}, config)
@@ -135,6 +138,7 @@ def _control(settings: Settings, *, is_dev: bool) -> ManagedProcess:
             variable_of("state_dir"): str(layout.root),
             variable_of("runtime_dir"): str(layout.runtime),
             variable_of("metrics_listen"): settings.metrics_listen,
+            variable_of("console_listen"): settings.console_listen,
         },
     )  # fmt: skip
 
@@ -181,6 +185,7 @@ def _tell(settings: Settings, host: Host, *, is_dev: bool) -> None:
     data = {
         "dev": is_dev,
         "address": address,
+        "console": settings.console_origin,
         "local_socket": str(layout.local_socket),
         "agents": sockets,
         "certificates": certificates,
@@ -190,6 +195,7 @@ def _tell(settings: Settings, host: Host, *, is_dev: bool) -> None:
     where = _where(settings)
     rows: list[tuple[str, object]] = [
         ("control", f"{address} and {layout.local_socket}"),
+        *((("console", settings.console_origin),) if settings.console_origin else ()),
         *((f"agent {name}", socket) for name, socket in sockets.items()),
         ("logs", layout.logs),
         *((f"operator {name}", layout.pki / f"{name}.pem") for name in operators),

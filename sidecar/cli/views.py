@@ -17,15 +17,18 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from sidecar.api.v1 import agent_pb2, audit_pb2, containment_pb2, policy_pb2, token_pb2, types_pb2
 from sidecar.cli.output import Page
+from sidecar.clock import NS_PER_SECOND
 
 __all__ = [
     "agent_data",
     "directive_data",
     "effect_name",
     "entry_data",
+    "enum_name",
     "level_name",
     "policy_set_data",
     "receipt_data",
+    "remaining_text",
     "revocation_data",
     "show_directives",
     "show_receipt",
@@ -51,17 +54,32 @@ def time_text(moment: Timestamp) -> str | None:
     return moment_us.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
+def remaining_text(moment: Timestamp, *, now_ns: int) -> str:
+    """Return how far *moment* is away from now: ``in 14 min 3 s``, ``2 h 5 min ago``."""
+    if not moment.seconds and not moment.nanos:
+        return "no deadline"
+    left = moment.seconds - now_ns // NS_PER_SECOND
+    seconds = abs(left)
+    hours, minutes = seconds // 3600, seconds // 60 % 60
+    if hours:
+        span = f"{hours} h {minutes} min"
+    else:
+        span = f"{minutes} min {seconds % 60} s" if minutes else f"{seconds} s"
+    return f"in {span}" if left >= 0 else f"{span} ago"
+
+
 def level_name(level: int) -> str:
     """Return ``KILL``, …; empty if there is none."""
-    return _enum_name(types_pb2.Level, level, "LEVEL_")
+    return enum_name(types_pb2.Level, level, "LEVEL_")
 
 
 def effect_name(effect: int) -> str:
     """Return ``ALLOW``, ``DENY`` or ``HOLD``; empty if none was sent."""
-    return _enum_name(types_pb2.Effect, effect, "EFFECT_")
+    return enum_name(types_pb2.Effect, effect, "EFFECT_")
 
 
-def _enum_name(enum: Any, value: int, prefix: str) -> str:
+def enum_name(enum: Any, value: int, prefix: str) -> str:
+    """Return the name of *value* without *prefix*; empty for UNSPECIFIED."""
     if value not in enum.values():
         return f"UNKNOWN_{value}"
     name = str(enum.Name(value)).removeprefix(prefix)
@@ -118,7 +136,7 @@ def directive_data(directive: types_pb2.Directive) -> dict[str, Any]:
         "create_time": time_text(directive.create_time),
         "expire_time": time_text(directive.expire_time),
         "throttle_calls_per_minute": directive.throttle_calls_per_minute or None,
-        "state": _enum_name(types_pb2.Directive.State, directive.state, "STATE_"),
+        "state": enum_name(types_pb2.Directive.State, directive.state, "STATE_"),
         "releaser": directive.releaser or None,
         "end_time": time_text(directive.end_time),
     }
@@ -134,7 +152,7 @@ def receipt_data(receipt: types_pb2.Receipt) -> dict[str, Any]:
         "gates": [
             {
                 "gate": item.gate,
-                "state": _enum_name(states, item.state, "STATE_"),
+                "state": enum_name(states, item.state, "STATE_"),
                 "applied_epoch": item.applied_epoch,
                 "ack_time": time_text(item.ack_time),
                 "last_allow_time": time_text(item.last_allow_time),
@@ -254,7 +272,7 @@ def tool_data(tool: agent_pb2.Tool) -> dict[str, Any]:
     """Return *tool* as data."""
     return {
         "tool": tool.tool,
-        "class": _enum_name(types_pb2.ToolClass, tool.tool_class, "TOOL_CLASS_").lower() or None,
+        "class": enum_name(types_pb2.ToolClass, tool.tool_class, "TOOL_CLASS_").lower() or None,
         "data_class": tool.data_class or None,
         "description": tool.description,
         "declared": tool.declared,

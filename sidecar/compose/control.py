@@ -17,6 +17,8 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from sidecar import __version__
 from sidecar.api.v1 import (
+    # ACC     account_pb2,
+    # ACC     account_pb2_grpc,
     agent_pb2,
     agent_pb2_grpc,
     approval_pb2,
@@ -25,6 +27,8 @@ from sidecar.api.v1 import (
     audit_pb2_grpc,
     containment_pb2,
     containment_pb2_grpc,
+    operation_pb2,
+    operation_pb2_grpc,
     policy_pb2,
     policy_pb2_grpc,
     token_pb2,
@@ -33,6 +37,7 @@ from sidecar.api.v1 import (
 from sidecar.audit.anchors import AnchorFile
 from sidecar.audit.log import AuditLog
 from sidecar.clock import SystemClock
+from sidecar.compose.approving import Approving
 from sidecar.containment.acks import AckTracker
 from sidecar.containment.answers import AuditPosition, ServiceLimits
 from sidecar.containment.events import RevocationRule, encode_rule
@@ -42,6 +47,8 @@ from sidecar.containment.receipt import ReceiptSigner
 from sidecar.containment.rules import BlastLimit, FleetAgent
 from sidecar.containment.service import ContainmentService
 from sidecar.containment.store_sqlite import SqliteHistory
+
+# ACC from sidecar.control.accounts import AccountServicer
 from sidecar.control.agents import AgentServicer
 from sidecar.control.approvals import ApprovalServicer
 from sidecar.control.audit import AuditServicer
@@ -49,6 +56,8 @@ from sidecar.control.containment import ContainmentServicer, TokenServicer
 from sidecar.control.gates import GateRegistry, Snapshot, SyncServicer
 from sidecar.control.identity import LocalIdentity, TlsIdentity
 from sidecar.control.interceptor import AuthorizationInterceptor, methods_of
+from sidecar.control.logs import HostLogs
+from sidecar.control.operations import OperationServicer
 from sidecar.control.pki import InsecureDevelopmentPki
 from sidecar.control.policies import ControlPolicy, PolicyState
 from sidecar.control.policy import PolicyServicer
@@ -85,6 +94,8 @@ _METHODS: Final = methods_of(
             (agent_pb2, "AgentService"),
             (policy_pb2, "PolicyService"),
             (approval_pb2, "ApprovalService"),
+            (operation_pb2, "OperationService"),
+            # ACC             (account_pb2, "AccountService"),
         )
     )
 )
@@ -123,6 +134,7 @@ class _Control:
         service: ContainmentService,
         clock: SystemClock,
     ) -> None:
+        self.approving: Approving
         self._settings = settings
         self._writer = writer
         self._audit = audit
@@ -146,7 +158,8 @@ class _Control:
         # Where a verifier key was written there was a log: a missing one is not made anew.
         is_new = not (layout.control / "audit.vkey").exists()
         key = load_or_create_key(layout.signing_key)
-        writer = _open_latch(layout.latch)
+        history = _open_history(layout.database, stack)
+        writer = _open_latch(layout.latch, epoch_floor=_highest_epoch(history))
         stack.callback(writer.close)
         audit = AuditLog.open(
             layout.control_audit,
@@ -164,17 +177,17 @@ class _Control:
         (layout.control / "audit.vkey").write_text(audit.vkey + "\n")
         audit.append({"kind": "start", "process": "control", "version": __version__,
                       "settings_digest": settings.digest()})  # fmt: skip
-        history = _open_history(layout.database, stack)
         revocations = _open_revocations(layout.control / "revocations.db", stack)
         acks = AckTracker()
         gates = GateRegistry(acks=acks)
         runtimes = ProcessGroupDriver(grace_s=settings.isolation_grace_s)
         stack.callback(runtimes.close)
+        boot_id, sink = read_boot_id(), _AuditSink(audit)
         service = ContainmentService(
             writer=writer,
             clock=clock,
-            boot_id=read_boot_id(),
-            audit=_AuditSink(audit),
+            boot_id=boot_id,
+            audit=sink,
             acks=acks,
             signer=ReceiptSigner(key),
             history=history,
@@ -202,11 +215,29 @@ class _Control:
             await control.activate(bundle, engine, None)
         else:
             policy.activate(bundle, engine, epoch=service.epoch)
+        control.approving = await Approving.open(
+            settings,
+            stack,
+            policy=policy,
+            gates=gates,
+            runtimes=runtimes,
+            service=service,
+            audit=sink,
+            activate=control.activate,
+            clock=clock,
+            boot_id=boot_id,
+        )
         if settings.metrics_listen:
             metrics = Metrics()
-            metrics.pull(
-                ControlMetrics(service=service, writer=writer, audit=audit, gates=gates).samples
+            probes = ControlMetrics(
+                service=service,
+                writer=writer,
+                audit=audit,
+                gates=gates,
+                approvals=control.approving.approvals,
+                notifier=control.approving.notifier,
             )
+            metrics.pull(probes.samples)
             serve_metrics(metrics.registry, settings.metrics_listen)
         return control
 
@@ -243,18 +274,21 @@ class _Control:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop.set)
+        await self.approving.start(stack)
         running = asyncio.create_task(self._service.run())
         failed = asyncio.create_task(self._service.failed.wait())
-        audit_servicer = AuditServicer(
+        logs = HostLogs(
             audit=self._audit,
             directory=layout.control_audit,
             index_directory=layout.control,
             gates=self._gates,
         )
-        stack.callback(audit_servicer.close)
+        stack.callback(logs.close)
+        approvals = ApprovalServicer(approvals=self.approving.approvals, urls=self.approving.url)
+        self.approving.watchers.append(lambda: approvals.watchers)
 
         def register(server: grpc.aio.Server) -> None:
-            self._register(server, audit_servicer)
+            self._register(server, logs, approvals)
 
         credentials = self._credentials(is_dev=is_dev)
         # It would say SERVING by itself, on the first listener before the last one is there.
@@ -275,9 +309,12 @@ class _Control:
                 register,
             ),
         ]  # fmt: skip
+        if self._settings.console_listen:
+            await self._serve_console(stack, logs, is_dev=is_dev)
         await self._health.set("", health_pb2.HealthCheckResponse.SERVING)
         log.info("control serves", listen=self._settings.listen, pid=os.getpid(),
-                 local_socket=str(layout.local_socket))  # fmt: skip
+                 local_socket=str(layout.local_socket),
+                 console=self._settings.console_origin)  # fmt: skip
         waiting = asyncio.create_task(stop.wait())
         try:
             await asyncio.wait({running, failed, waiting}, return_when=asyncio.FIRST_COMPLETED)
@@ -291,6 +328,24 @@ class _Control:
             for task in (running, failed, waiting):
                 task.cancel()
             await asyncio.gather(running, failed, waiting, return_exceptions=True)
+
+    async def _serve_console(self, stack: AsyncExitStack, logs: HostLogs, *, is_dev: bool) -> None:
+        # Imported here: a control without a console needs none of it.
+        from sidecar.compose.console import serve_console
+
+        watchers = await serve_console(
+            self._settings,
+            stack,
+            approving=self.approving,
+            policy=self._policy,
+            gates=self._gates,
+            service=self._service,
+            logs=logs,
+            audit=_AuditSink(self._audit),
+            clock=self._clock,
+            is_dev=is_dev,
+        )
+        self.approving.watchers.append(watchers)
 
     def _credentials(self, *, is_dev: bool) -> grpc.ServerCredentials:
         settings = self._settings
@@ -329,23 +384,45 @@ class _Control:
             )
         )
 
-    def _register(self, server: grpc.aio.Server, audit_servicer: AuditServicer) -> None:
+    def _register(
+        self, server: grpc.aio.Server, logs: HostLogs, approvals: ApprovalServicer
+    ) -> None:
         service, gates, policy = self._service, self._gates, self._policy
+        operations = self.approving.operations
+        operation_servicer = OperationServicer(
+            operations=operations, approvals=self.approving.approvals, urls=self.approving.url
+        )
         containment_pb2_grpc.add_ContainmentServiceServicer_to_server(
-            ContainmentServicer(service=service, verifier=ContainmentVerifier(gates=gates)), server
+            ContainmentServicer(
+                service=service,
+                operations=operations,
+                tell=operation_servicer.message,
+                verifier=ContainmentVerifier(gates=gates),
+            ),
+            server,
         )
         token_pb2_grpc.add_TokenServiceServicer_to_server(TokenServicer(service=service), server)
-        audit_pb2_grpc.add_AuditServiceServicer_to_server(audit_servicer, server)
+        audit_pb2_grpc.add_AuditServiceServicer_to_server(
+            AuditServicer(audit=self._audit, logs=logs, gates=gates), server
+        )
         agent_pb2_grpc.add_AgentServiceServicer_to_server(
             AgentServicer(policy=policy, gates=gates, containment=lambda: service.state), server
         )
         policy_pb2_grpc.add_PolicyServiceServicer_to_server(
             PolicyServicer(
-                policy=policy, activate=self.activate, containment=lambda: service.state
+                policy=policy,
+                operations=operations,
+                tell=operation_servicer.message,
+                containment=lambda: service.state,
             ),
             server,
         )
-        approval_pb2_grpc.add_ApprovalServiceServicer_to_server(ApprovalServicer(), server)
+        approval_pb2_grpc.add_ApprovalServiceServicer_to_server(approvals, server)
+        operation_pb2_grpc.add_OperationServiceServicer_to_server(operation_servicer, server)
+        # ACC         if self.approving.accounts is not None:
+        # ACC             account_pb2_grpc.add_AccountServiceServicer_to_server(
+        # ACC                 AccountServicer(accounts=self.approving.accounts), server
+        # ACC             )
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
 
     def _register_internal(self, server: grpc.aio.Server) -> None:
@@ -355,12 +432,18 @@ class _Control:
                 acks=self._acks,
                 runtimes=self._runtimes,
                 snapshot=self._snapshot,
-                registered=self._service.isolate_if_killed,
+                registered=self._registered,
+                holds=self.approving.holds,
                 clock=self._clock,
             ),
             server,
         )
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
+
+    async def _registered(self, agent: str) -> None:
+        """Do what is due when a runtime of *agent* was registered."""
+        self.approving.follower.watch_runtime(agent)
+        await self._service.isolate_if_killed(agent)
 
     async def _snapshot(self) -> Snapshot:
         rules = await self._service.list_revocations()
@@ -383,7 +466,12 @@ class _Fleet:
     def agents(self) -> Sequence[FleetAgent]:
         declared = self._policy.state.bundle.agents
         known = [
-            FleetAgent(id=name, labels=spec.labels, principals=frozenset((spec.owner,)))
+            FleetAgent(
+                id=name,
+                labels=spec.labels,
+                principals=frozenset((spec.owner,)),
+                is_protected=spec.is_protected,
+            )
             for name, spec in declared.items()
         ]
         known += [FleetAgent(id=name) for name in self._gates.agents() - set(declared)]
@@ -398,11 +486,23 @@ def _bundle_path(settings: Settings) -> Path:
     return settings.bundle
 
 
-def _open_latch(directory: Path) -> LatchWriter:
-    """Open the latch, or make it where none has ever been; control's group may read it: the gates."""
-    if LatchWriter.is_installed(directory):
-        return LatchWriter.open(directory, directory_mode=0o750, file_mode=0o640)
-    return LatchWriter.initialise(directory, directory_mode=0o750, file_mode=0o640)
+def _open_latch(directory: Path, *, epoch_floor: int) -> LatchWriter:
+    """Open the latch, or make it where none has ever been; control's group may read it: the gates.
+
+    An epoch that was once used is not used again, also by a latch that was lost and made anew: what
+    is bound to one (a grant, a cached verdict) would fit a world that it was not given in.
+    """
+    is_installed = LatchWriter.is_installed(directory)
+    make = LatchWriter.open if is_installed else LatchWriter.initialise
+    return make(directory, directory_mode=0o750, file_mode=0o640, epoch_floor=epoch_floor)
+
+
+def _highest_epoch(history: HistoryStore) -> int:
+    try:
+        return history.highest_epoch()
+    except EnvironmentFailure as exc:
+        log.error("the history does not say which epochs were used", problem=str(exc))
+        return 0
 
 
 class _AuditSink:

@@ -29,6 +29,7 @@ from sidecar.compose.recover import recover_from_log
 from sidecar.containment.events import decode_rule
 from sidecar.destination.resolver import SystemResolver
 from sidecar.errors import EnvironmentFailure, ErrorReason
+from sidecar.gate.approvals import ApprovalDesk
 from sidecar.gate.outcomes import OutcomeService
 from sidecar.gate.policies import PolicyBuilder
 from sidecar.gate.probes import GateMetrics
@@ -80,6 +81,7 @@ class _Gate:
         self.state: GateState
         self.sync: SyncClient
         self.watch: ContainmentWatch
+        self.desk: ApprovalDesk
         self.pipeline: Pipeline
         self.recorder: Recorder
         self.outcomes: OutcomeService
@@ -132,6 +134,7 @@ class _Gate:
         )
         gate.watch = ContainmentWatch(clock=clock, world=state.current())
         cache: DecisionCache[PolicyVerdict] = DecisionCache(max_entries=_CACHE_ENTRIES, clock=clock)
+        desk = gate.desk = ApprovalDesk()
         resolver = SystemResolver(clock=clock)
         stack.callback(resolver.close)
         gate.pipeline = Pipeline(
@@ -140,6 +143,7 @@ class _Gate:
             cache=cache,
             throttle=Throttle(),
             resolver=resolver,
+            desk=desk,
             recorder=recorder,
             audit=audit,
             clock=clock,
@@ -176,6 +180,7 @@ class _Gate:
             build_policy=builder.build,
             decode_rule=decode_rule,
             replay=gate.replay,
+            approvals=desk,
         )
         if settings.metrics_listen:
             metrics = Metrics()
@@ -203,6 +208,7 @@ class _Gate:
                 pipeline=self.pipeline,
                 outcomes=self.outcomes,
                 watch=self.watch,
+                approvals=self.desk,
                 max_in_flight=self.settings.max_in_flight,
             )
             await self.health.set("", health_pb2.HealthCheckResponse.NOT_SERVING)
@@ -219,6 +225,7 @@ class _Gate:
                 if task.done():
                     task.result()
         finally:
+            self.desk.close()
             # E17: nothing is allowed any more from here; calls that were begun still finish.
             await asyncio.gather(*(server.stop(_STOP_GRACE_S) for server in servers))
             for started in everything:

@@ -65,18 +65,31 @@ class ServiceLimits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContainmentAnswer:
-    """A containment, proved as far as it can be proved now."""
+    """A containment, proved as far as it can be proved now.
+
+    ``approval`` names the request for a human decision, if other humans had to agree to it.
+    """
 
     receipt: SignedReceipt
     is_repeated: bool
+    approval: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContainmentPreview:
-    """What an order would reach."""
+    """What an order would reach.
+
+    Attributes:
+        agents: Those it reaches, as far as they are known.
+        is_wide: More of the fleet than one hand may reach.
+        protected: The protected agents among them.
+        is_consent_needed: Whether the caller may order it only with the consent of another human.
+    """
 
     agents: tuple[str, ...]
     is_wide: bool
+    protected: tuple[str, ...] = ()
+    is_consent_needed: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -274,6 +274,8 @@ def ended(entry: DirectiveEntry, event: Released | Expired) -> DirectiveEntry:
         end_time_ns=event.create_time_ns,
         releaser=event.releaser if isinstance(event, Released) else "",
         release_reason=event.reason if isinstance(event, Released) else "",
+        release_approval=event.approval if isinstance(event, Released) else "",
+        release_approvers=event.approvers if isinstance(event, Released) else (),
     )
 
 

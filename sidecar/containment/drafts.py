@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TypedDict
 
 from sidecar.clock import NS_PER_SECOND
+from sidecar.containment.consent import Consent
 from sidecar.containment.events import (
     Contained,
     Expired,
@@ -55,7 +56,9 @@ class _Selectors(TypedDict, total=False):
     issued_before_s: int
 
 
-def draft_containment(order: ContainmentOrder, caller: Operator, moment: Moment) -> Contained:
+def draft_containment(
+    order: ContainmentOrder, caller: Operator, moment: Moment, consent: Consent | None = None
+) -> Contained:
     """Return the directive that *order* asks for."""
     ttl_ns = order.ttl_ns
     return Contained(
@@ -76,6 +79,8 @@ def draft_containment(order: ContainmentOrder, caller: Operator, moment: Moment)
         ttl_ns=ttl_ns,
         deadline_boot_ns=None if ttl_ns is None else moment.boot_ns + ttl_ns,
         boot_id="" if ttl_ns is None else moment.boot_id,
+        approval=consent.approval if consent is not None else "",
+        approvers=consent.humans if consent is not None else (),
     )
 
 
@@ -128,7 +133,9 @@ def draft_revocation(order: RevocationOrder, caller: Operator, moment: Moment) -
     )
 
 
-def draft_release(order: ReleaseOrder, caller: Operator, moment: Moment) -> Released:
+def draft_release(
+    order: ReleaseOrder, caller: Operator, moment: Moment, consent: Consent | None = None
+) -> Released:
     """Return the release that *order* asks for."""
     return Released(
         epoch=moment.epoch,
@@ -139,6 +146,8 @@ def draft_release(order: ReleaseOrder, caller: Operator, moment: Moment) -> Rele
         create_time_ns=moment.wall_ns,
         request_id=order.request_id,
         request_fingerprint=order.fingerprint(),
+        approval=consent.approval if consent is not None else "",
+        approvers=consent.humans if consent is not None else (),
     )
 
 

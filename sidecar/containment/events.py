@@ -66,7 +66,7 @@ class Contained:
     """A directive stands from now on.
 
     ``deadline_boot_ns`` is on the boot clock of the boot ``boot_id``; ``directive.expire_time_ns``
-    is for people.
+    is for people. ``approval`` and ``approvers`` (human ids) are set if other humans had to agree.
     """
 
     directive: Directive
@@ -75,6 +75,8 @@ class Contained:
     ttl_ns: int | None = None
     deadline_boot_ns: int | None = None
     boot_id: str = ""
+    approval: str = ""
+    approvers: tuple[str, ...] = ()
 
     @property
     def epoch(self) -> int:
@@ -84,7 +86,7 @@ class Contained:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Released:
-    """A directive was ended by a person."""
+    """A directive was ended, asked for by ``releaser`` and agreed to by ``approvers`` (human ids)."""
 
     epoch: int
     directive_epoch: int
@@ -94,6 +96,8 @@ class Released:
     create_time_ns: int
     request_id: str = ""
     request_fingerprint: str = ""
+    approval: str = ""
+    approvers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,7 +164,8 @@ def encode_event(event: Event) -> Record:
                     "reason": event.reason,
                     "request_id": event.request_id,
                     "request_fingerprint": event.request_fingerprint,
-                },
+                }
+                | _consent_to_json(event),
             )
         case Expired():
             kind, body = EventKind.EXPIRED, _ended_to_json(event)
@@ -344,6 +349,12 @@ class _Fields:
     def text_or_none(self, name: str) -> str | None:
         return self.text(name) if name in self._body else None
 
+    def texts(self, name: str) -> tuple[str, ...]:
+        value = self._body.get(name, [])
+        if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+            raise IntegrityError(f"a stored event has no texts {name}")
+        return tuple(value)
+
     def number(self, name: str) -> int:
         text = self.text(name)
         if not (text.isascii() and text.isdigit() and len(text) <= 20):
@@ -388,7 +399,14 @@ def _contained_to_json(event: Contained) -> dict[str, Any]:
         body["ttl_ns"] = str(event.ttl_ns)
         body["deadline_boot_ns"] = str(event.deadline_boot_ns)
         body["boot_id"] = event.boot_id
-    return body
+    return body | _consent_to_json(event)
+
+
+def _consent_to_json(event: Contained | Released) -> dict[str, Any]:
+    """Return who agreed; nothing where nobody had to, so that such records stay as they were."""
+    if not event.approval:
+        return {}
+    return {"approval": event.approval, "approvers": list(event.approvers)}
 
 
 def _contained_from_json(body: _Fields) -> Contained:
@@ -399,6 +417,8 @@ def _contained_from_json(body: _Fields) -> Contained:
         ttl_ns=body.number_or_none("ttl_ns"),
         deadline_boot_ns=body.number_or_none("deadline_boot_ns"),
         boot_id=body.text("boot_id", ""),
+        approval=body.text("approval", ""),
+        approvers=body.texts("approvers"),
     )
 
 
@@ -420,6 +440,8 @@ def _released_from_json(body: _Fields) -> Released:
         create_time_ns=body.number("create_time_ns"),
         request_id=body.text("request_id"),
         request_fingerprint=body.text("request_fingerprint"),
+        approval=body.text("approval", ""),
+        approvers=body.texts("approvers"),
     )
 
 

@@ -31,7 +31,8 @@ __all__ = [
 class DirectiveEntry:
     """One directive, standing or ended, with what its receipt needs beside the gates.
 
-    ``end_epoch``, ``end_time_ns``, ``releaser`` and ``release_reason`` are set once it has ended.
+    ``end_epoch``, ``end_time_ns``, ``releaser`` and ``release_reason`` are set once it has ended;
+    ``release_approval`` and ``release_approvers`` if other humans had to agree to that.
     """
 
     contained: Contained
@@ -45,6 +46,8 @@ class DirectiveEntry:
     end_time_ns: int = 0
     releaser: str = ""
     release_reason: str = ""
+    release_approval: str = ""
+    release_approvers: tuple[str, ...] = ()
 
     @property
     def directive(self) -> Directive:

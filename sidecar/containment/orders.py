@@ -16,9 +16,10 @@ import ipaddress
 import re
 from dataclasses import dataclass
 from datetime import timedelta
+from hashlib import sha256
 from typing import Final
 
-from sidecar.canonical import fingerprint_control
+from sidecar.canonical import canonical_control, fingerprint_control
 from sidecar.containment.events import target_to_json
 from sidecar.errors import ErrorReason, UntrustedInputError
 from sidecar.identifiers import (
@@ -29,7 +30,7 @@ from sidecar.identifiers import (
     check_session_id,
     check_tool_name,
 )
-from sidecar.model import Level, Target, TargetKind
+from sidecar.model import Fingerprint, Level, Target, TargetKind
 
 __all__ = [
     "DEFAULT_THROTTLE",
@@ -106,9 +107,9 @@ class ContainmentOrder:
         """The life of the directive; None if it stands until released."""
         return None if self.ttl is None else self.ttl // timedelta(microseconds=1) * 1000
 
-    def fingerprint(self) -> str:
-        """Return what makes this order this order (law 3)."""
-        return fingerprint_control(
+    def canonical(self) -> bytes:
+        """Return the order's canonical form: what is hashed, and what a human is shown."""
+        return canonical_control(
             action="contain",
             body={
                 "target": target_to_json(self.target),
@@ -118,6 +119,10 @@ class ContainmentOrder:
                 "throttle_calls_per_minute": self.throttle,
             },
         )
+
+    def fingerprint(self) -> Fingerprint:
+        """Return what makes this order this order (law 3)."""
+        return Fingerprint(sha256(self.canonical()).hexdigest())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -158,6 +158,14 @@ class ProcessGroupDriver:
 
     # -- private --------------------------------------------------------------------------------
 
+    async def gone(self, agent: str) -> None:
+        """Wait until no registered runtime of *agent* lives; at once if none was registered."""
+        while living := [held for held in self._held.get(agent, ()) if not _has_exited(held.pidfd)]:
+            with ExitStack() as opened:
+                pidfd = os.dup(living[0].pidfd)  # the loop watches a descriptor only once
+                opened.callback(os.close, pidfd)
+                await _exit_of(pidfd)
+
     def _of(self, agents: Collection[str]) -> list[_Held]:
         return [held for agent in sorted(set(agents)) for held in self._held.get(agent, ())]
 

@@ -3,50 +3,67 @@
 
 Laws:
 
-1. One authorised operator, human or not, tightens. Only a human with the role ``release``, who is
-   not the one who ordered it, loosens (two operators with one ``human_id`` are one human).
-2. What cannot be compared is not different: a releaser without a ``human_id`` does not release, and
-   a directive whose author is not known needs ``break-glass`` beside ``release``.
-3. A directive on everything, or on more of the fleet than one hand may reach, needs
-   ``break-glass``. An agent of which is not known what it uses counts as reached.
+1. Tighten with one, loosen with two: one authorised operator, human or not, contains. A release is
+   asked for by somebody with the role ``release`` and carried out with the consent of another
+   human; of two others where automation asks. Who ordered the directive may ask for its release, or
+   consent to it: what counts is that two humans did (two operators with one ``human_id`` are one).
+2. What cannot be compared is not different: a human without a ``human_id`` does not release, and a
+   directive whose author is not known needs ``break-glass`` beside ``release``.
+3. A directive on everything, or on more of the fleet than one hand may reach, or on an agent that
+   ``agents.yaml`` protects, needs ``break-glass`` or the consent of another human; one that only
+   observes does not. An agent of which is not known what it uses counts as reached.
 4. A seal is taken off by a human at the host itself, with ``release`` and ``break-glass``.
 """
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Final, Protocol
 
+from sidecar.containment.consent import Consent, others
 from sidecar.containment.events import Contained
 from sidecar.errors import ErrorReason, RefusedError
-from sidecar.model import Operator, OperatorKind, Role, Subject, Target, TargetKind
+from sidecar.model import Level, Operator, OperatorKind, Role, Subject, Target, TargetKind
 
 __all__ = [
     "BlastLimit",
     "Fleet",
     "FleetAgent",
+    "Weight",
     "covered_agents",
+    "humans_needed",
     "is_wide",
+    "protected_agents",
     "require_contain",
+    "require_contain_request",
     "require_release",
+    "require_release_request",
+    "require_releaser",
     "require_revoke",
     "require_unseal",
+    "weigh",
 ]
 
+_OTHERS_FOR_A_HUMAN: Final = 1
+_OTHERS_FOR_AUTOMATION: Final = 2
+_NAMED: Final = 5
 _ONE_AGENT = frozenset({TargetKind.AGENT, TargetKind.SESSION, TargetKind.TOOL_AT_AGENT})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FleetAgent:
-    """One agent that control knows. ``tools`` and ``hosts`` are None where nothing is known."""
+    """One agent that control knows. ``tools`` and ``hosts`` are None where nothing is known.
+
+    ``is_protected``: stopping it takes a second human, or ``break-glass`` (law 3).
+    """
 
     id: str
     labels: Mapping[str, str] = field(default_factory=dict)
     principals: frozenset[str] = frozenset()
     tools: frozenset[str] | None = None
     hosts: frozenset[str] | None = None
+    is_protected: bool = False
 
 
 class Fleet(Protocol):
@@ -69,6 +86,18 @@ class BlastLimit:
     min_agents: int = 4
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Weight:
+    """What makes a directive more than one hand may order (law 3)."""
+
+    is_wide: bool
+    protected: tuple[str, ...]
+    """The protected agents that it reaches."""
+
+    def __bool__(self) -> bool:
+        return self.is_wide or bool(self.protected)
+
+
 def covered_agents(target: Target, fleet: Sequence[FleetAgent]) -> tuple[str, ...]:
     """Return the agents that a directive on *target* reaches, as far as they are known."""
     if target.kind in _ONE_AGENT:
@@ -85,41 +114,97 @@ def is_wide(target: Target, fleet: Sequence[FleetAgent], limit: BlastLimit) -> b
     return len(covered_agents(target, fleet)) > limit.max_share * len(fleet)
 
 
+def protected_agents(target: Target, fleet: Sequence[FleetAgent]) -> tuple[str, ...]:
+    """Return the protected agents that a directive on *target* reaches (law 3)."""
+    protected = {agent.id for agent in fleet if agent.is_protected}
+    return tuple(agent for agent in covered_agents(target, fleet) if agent in protected)
+
+
+def weigh(
+    target: Target, level: Level, caller: Operator, fleet: Sequence[FleetAgent], limit: BlastLimit
+) -> Weight:
+    """Return why *caller* may not order this alone; something false if it may (law 3)."""
+    if Role.BREAK_GLASS in caller.roles or level is Level.OBSERVE:
+        return Weight(is_wide=False, protected=())
+    return Weight(is_wide=is_wide(target, fleet, limit), protected=protected_agents(target, fleet))
+
+
 def require_contain(
-    target: Target, caller: Operator, fleet: Sequence[FleetAgent], limit: BlastLimit
+    target: Target,
+    caller: Operator,
+    fleet: Sequence[FleetAgent],
+    limit: BlastLimit,
+    *,
+    level: Level = Level.KILL,
+    consent: Consent | None = None,
 ) -> None:
     """Refuse *caller* a directive on *target* that it may not order.
 
     Raises:
-        RefusedError: PERMISSION_MISSING, or WIDE_BLAST (law 3).
+        RefusedError: PERMISSION_MISSING, or WIDE_BLAST or SECOND_HUMAN_NEEDED (law 3).
     """
-    if not caller.roles & {Role.CONTAIN, Role.BREAK_GLASS}:
-        raise RefusedError(
-            f"{caller.name} may not contain", hint="the role contain is needed for it"
-        )
-    if Role.BREAK_GLASS not in caller.roles and is_wide(target, fleet, limit):
+    require_contain_request(caller)
+    weight = weigh(target, level, caller, fleet, limit)
+    if not weight or others(consent, caller):
+        return
+    if weight.is_wide:
         reached = "everything" if target.kind is TargetKind.ALL else "much of the fleet"
         raise RefusedError(
             f"{target.describe()} is {reached}: more than {caller.name} may contain alone",
             reason=ErrorReason.WIDE_BLAST,
             hint="name fewer agents, or let somebody with the role break-glass order it",
         )
+    raise RefusedError(
+        f"{target.describe()} reaches {_named(weight.protected)}, which {caller.name} may not "
+        "contain alone",
+        reason=ErrorReason.SECOND_HUMAN_NEEDED,
+        hint="agents.yaml protects it: a second human, or somebody with the role break-glass",
+    )
 
 
-def require_release(contained: Contained, caller: Operator) -> None:
+def require_contain_request(caller: Operator) -> None:
+    """Refuse *caller* to order any directive.
+
+    Raises:
+        RefusedError: PERMISSION_MISSING.
+    """
+    if not caller.roles & {Role.CONTAIN, Role.BREAK_GLASS}:
+        raise RefusedError(
+            f"{caller.name} may not contain", hint="the role contain is needed for it"
+        )
+
+
+def humans_needed(caller: Operator) -> int:
+    """Return how many other humans a release needs that *caller* asks for (law 1)."""
+    if caller.kind is OperatorKind.HUMAN:
+        return _OTHERS_FOR_A_HUMAN
+    return _OTHERS_FOR_AUTOMATION
+
+
+def require_release(contained: Contained, caller: Operator, consent: Consent | None = None) -> None:
     """Refuse *caller* a release that it may not order (laws 1 and 2).
 
     Raises:
         RefusedError: PERMISSION_MISSING or SECOND_HUMAN_NEEDED.
     """
-    _require_human_releaser(caller, "release")
-    directive = contained.directive
-    if _is_same_human(contained.author_human_id, caller.human_id):
+    require_release_request(contained, caller)
+    needed = humans_needed(caller)
+    if len(others(consent, caller)) < needed:
         raise RefusedError(
-            f"{directive.name} was ordered by the same human",
+            f"{caller.name} may not release {contained.directive.name} alone",
             reason=ErrorReason.SECOND_HUMAN_NEEDED,
-            hint="let a second human with the role release do it",
+            hint="another human must grant it" if needed == 1 else "two humans must grant it",
         )
+
+
+def require_release_request(contained: Contained, caller: Operator) -> None:
+    """Refuse *caller* to ask for a release that no consent would let it have (law 2).
+
+    Raises:
+        RefusedError: PERMISSION_MISSING or SECOND_HUMAN_NEEDED.
+    """
+    require_releaser(caller)
+    directive = contained.directive
     is_author_known = contained.author_kind is OperatorKind.AUTOMATION or contained.author_human_id
     if not (directive.author and is_author_known) and Role.BREAK_GLASS not in caller.roles:
         raise RefusedError(
@@ -127,6 +212,20 @@ def require_release(contained: Contained, caller: Operator) -> None:
             reason=ErrorReason.SECOND_HUMAN_NEEDED,
             hint="let somebody with the roles release and break-glass do it",
         )
+
+
+def require_releaser(caller: Operator) -> None:
+    """Refuse *caller* to ask for any release.
+
+    Raises:
+        RefusedError: PERMISSION_MISSING.
+    """
+    if Role.RELEASE not in caller.roles:
+        raise RefusedError(
+            f"{caller.name} may not release", hint="the role release is needed for it"
+        )
+    if caller.kind is OperatorKind.HUMAN:
+        _require_known_human(caller, "release")
 
 
 def require_revoke(caller: Operator, *, is_everything: bool) -> None:
@@ -166,6 +265,10 @@ def _require_human_releaser(caller: Operator, verb: str) -> None:
         raise RefusedError(
             f"{caller.name} may not {verb}", hint="the role release is needed for it"
         )
+    _require_known_human(caller, verb)
+
+
+def _require_known_human(caller: Operator, verb: str) -> None:
     if caller.kind is not OperatorKind.HUMAN or not caller.human_id.strip():
         raise RefusedError(
             f"{caller.name} is no human that could be told from others, and may not {verb}",
@@ -188,11 +291,7 @@ def _reaches(target: Target, agent: FleetAgent) -> bool:
     return target.matches(subject)
 
 
-def _is_same_human(one: str, other: str) -> bool:
-    return bool(one) and _folded(one) == _folded(other)
-
-
-def _folded(human_id: str) -> str:
-    """Fold what people call the same: a wrong "same" costs a second signature, a wrong
-    "different" costs the second human."""
-    return unicodedata.normalize("NFKC", human_id).strip().casefold()
+def _named(agents: Sequence[str]) -> str:
+    shown = ", ".join(agents[:_NAMED])
+    more = f" and {len(agents) - _NAMED} more" if len(agents) > _NAMED else ""
+    return f"the protected agent{'s' if len(agents) > 1 else ''} {shown}{more}"

@@ -8,6 +8,8 @@ Laws:
 2. Nothing that can fail beside the latch (log, history, isolation, gates) stops or delays a
    containment beyond ``ServiceLimits``; the receipt says what failed.
 3. What loosens waits for everything: the log first, then the latch; durable before it is answered.
+   It comes with the consent of another human, who was asked elsewhere; so does a directive that is
+   more than one hand may order.
 4. A request id makes one order, however often and however concurrently it comes.
 5. What a receipt calls durable stands until its release or its expiry is published.
 
@@ -35,6 +37,7 @@ from sidecar.containment.answers import (
 )
 from sidecar.containment.clockwatch import ClockWatch
 from sidecar.containment.commits import Commits
+from sidecar.containment.consent import Consent
 from sidecar.containment.dossier import Dossiers
 from sidecar.containment.drafts import (
     Moment,
@@ -77,10 +80,14 @@ from sidecar.containment.rules import (
     Fleet,
     covered_agents,
     is_wide,
+    protected_agents,
     require_contain,
+    require_contain_request,
     require_release,
+    require_release_request,
     require_revoke,
     require_unseal,
+    weigh,
 )
 from sidecar.errors import (
     EnvironmentFailure,
@@ -90,7 +97,7 @@ from sidecar.errors import (
     PreconditionError,
 )
 from sidecar.latch.writer import LatchWriter
-from sidecar.model import Level, Operator, TargetKind
+from sidecar.model import Directive, Level, Operator, TargetKind
 
 __all__ = ["ContainmentService"]
 
@@ -294,43 +301,70 @@ class ContainmentService:
         """
         return self._dossiers.receipt(await self._lookup.entry(epoch))
 
+    async def get_directive(self, epoch: int) -> DirectiveEntry:
+        """Return a directive, standing or ended.
+
+        Raises:
+            NotFoundError: There is no such directive.
+            EnvironmentFailure: It ended long ago, and the history cannot be read.
+        """
+        return await self._lookup.entry(epoch)
+
+    def remaining(self, entry: DirectiveEntry) -> tuple[Directive, ...]:
+        """Return the standing directives that reach an agent that *entry* reached."""
+        return self._lookup.remaining(entry)
+
     # -- tightening -----------------------------------------------------------------------------
 
     def preview(self, order: ContainmentOrder, caller: Operator) -> ContainmentPreview:
         """Return what *order* would reach, and order nothing.
 
         Raises:
-            RefusedError: *caller* may not order it.
+            RefusedError: *caller* may not order it, with or without the consent of others.
         """
+        require_contain_request(caller)
         fleet = self._fleet.agents()
-        require_contain(order.target, caller, fleet, self._blast)
         return ContainmentPreview(
             agents=covered_agents(order.target, fleet),
             is_wide=is_wide(order.target, fleet, self._blast),
+            protected=protected_agents(order.target, fleet),
+            is_consent_needed=bool(weigh(order.target, order.level, caller, fleet, self._blast)),
         )
 
-    async def contain(self, order: ContainmentOrder, caller: Operator) -> ContainmentAnswer:
+    async def contain(
+        self, order: ContainmentOrder, caller: Operator, consent: Consent | None = None
+    ) -> ContainmentAnswer:
         """Let a directive stand and prove it (laws 1 and 2).
 
         Raises:
-            RefusedError: *caller* may not order it.
+            RefusedError: *caller* may not order it, or not without the consent of another human.
             ConflictError: The request id was used for another order.
             JournalFullError: The latch has no room, and the target is not everything.
         """
         fleet = self._fleet.agents()
-        require_contain(order.target, caller, fleet, self._blast)
+        require_contain(
+            order.target, caller, fleet, self._blast, level=order.level, consent=consent
+        )
         fingerprint = order.fingerprint()
         epoch = self._journal.ledger.find(order.request_id, fingerprint)
         is_repeated = epoch is not None
         if epoch is None:
             agents = covered_agents(order.target, fleet)
-            contained = draft_containment(order, caller, self._moment())
+            contained = draft_containment(order, caller, self._moment(), consent)
             epoch = contained.epoch
             self._publish_containment(contained, draft_token_rules(contained, agents))
             entry = self._dossiers.open(contained, agents)
             self._errands.start(f"proof {epoch}", self._prove(entry, caller))
-        await self._errands.wait_for(f"proof {epoch}")
-        return ContainmentAnswer(receipt=await self.get_receipt(epoch), is_repeated=is_repeated)
+        return await self._contained(epoch, is_repeated=is_repeated)
+
+    async def find_containment(self, order: ContainmentOrder) -> ContainmentAnswer | None:
+        """Return what came of this very order, if it was given before; order nothing.
+
+        Raises:
+            ConflictError: The request id was used for another order.
+        """
+        epoch = self._journal.ledger.find(order.request_id, order.fingerprint())
+        return None if epoch is None else await self._contained(epoch, is_repeated=True)
 
     async def revoke_tokens(self, order: RevocationOrder, caller: Operator) -> RevocationAnswer:
         """Revoke tokens for good.
@@ -387,32 +421,49 @@ class ContainmentService:
 
     # -- loosening ------------------------------------------------------------------------------
 
-    async def release(self, order: ReleaseOrder, caller: Operator) -> ReleaseAnswer:
+    async def releasable(self, order: ReleaseOrder, caller: Operator) -> Contained:
+        """Return the standing directive that *caller* may ask to be released; change nothing.
+
+        Raises:
+            RefusedError: *caller* may not release, or not this one, whoever consents.
+            NotFoundError: There is no such directive.
+            PreconditionError: ALREADY_RELEASED.
+        """
+        entry = await self._lookup.entry(order.directive_epoch)
+        require_release_request(entry.contained, caller)
+        return self._standing(order.directive_epoch)
+
+    async def find_release(self, order: ReleaseOrder) -> ReleaseAnswer | None:
+        """Return what came of this very order, if it was carried out before; change nothing.
+
+        Raises:
+            ConflictError: The request id was used for another order.
+        """
+        epoch = self._journal.ledger.find(order.request_id, order.fingerprint())
+        return None if epoch is None else await self._released(order, epoch, is_repeated=True)
+
+    async def release(
+        self, order: ReleaseOrder, caller: Operator, consent: Consent | None = None
+    ) -> ReleaseAnswer:
         """End one directive (law 3).
 
         Raises:
-            RefusedError: *caller* may not release, or not this one.
+            RefusedError: *caller* may not release, or not this one, or not without consent.
             NotFoundError: There is no such directive.
             PreconditionError: ALREADY_RELEASED.
             ConflictError: The request id was used for another order.
             EnvironmentFailure: The log, the latch or the clock does not allow it now.
         """
         entry = await self._lookup.entry(order.directive_epoch)
-        require_release(entry.contained, caller)
+        require_release(entry.contained, caller, consent)
         fingerprint = order.fingerprint()
         epoch, is_repeated = await self._errands.order(
             order.request_id,
             fingerprint,
             done=self._journal.ledger.find(order.request_id, fingerprint),
-            work=lambda: self._release(order, caller),
+            work=lambda: self._release(order, caller, consent),
         )
-        entry = await self._lookup.entry(order.directive_epoch)
-        return ReleaseAnswer(
-            entry=entry,
-            epoch=epoch,
-            remaining=self._lookup.remaining(entry),
-            is_repeated=is_repeated,
-        )
+        return await self._released(order, epoch, is_repeated=is_repeated)
 
     async def unseal(self, order: UnsealOrder, caller: Operator) -> int:
         """Take the seal off a latch whose storage failed or was lost; return the epoch (law 3).
@@ -437,6 +488,26 @@ class ContainmentService:
 
     # -- private: one order ---------------------------------------------------------------------
 
+    async def _contained(self, epoch: int, *, is_repeated: bool) -> ContainmentAnswer:
+        await self._errands.wait_for(f"proof {epoch}")
+        entry = await self._lookup.entry(epoch)
+        return ContainmentAnswer(
+            receipt=self._dossiers.receipt(entry),
+            is_repeated=is_repeated,
+            approval=entry.contained.approval,
+        )
+
+    async def _released(
+        self, order: ReleaseOrder, epoch: int, *, is_repeated: bool
+    ) -> ReleaseAnswer:
+        entry = await self._lookup.entry(order.directive_epoch)
+        return ReleaseAnswer(
+            entry=entry,
+            epoch=epoch,
+            remaining=self._lookup.remaining(entry),
+            is_repeated=is_repeated,
+        )
+
     async def _prove(self, entry: DirectiveEntry, caller: Operator) -> None:
         """Do everything of a containment that may wait (law 2)."""
         epoch, directive = entry.epoch, entry.directive
@@ -449,6 +520,7 @@ class ContainmentService:
             "author_kind": caller.kind.value,
             "author_identity": caller.identity,
             "agents": list(entry.agents),
+            **_consented(entry.contained.approval, entry.contained.approvers),
         }
         waits: list[Coroutine[Any, Any, Any]] = [
             self._dossiers.log("contain", body, directive_epoch=epoch)
@@ -464,7 +536,7 @@ class ContainmentService:
             self._acks.wait_for(rule.epoch, timeout_s=self._limits.ack_timeout_s),
         )
 
-    async def _release(self, order: ReleaseOrder, caller: Operator) -> int:
+    async def _release(self, order: ReleaseOrder, caller: Operator, consent: Consent | None) -> int:
         self._require_calm()
         contained = self._standing(order.directive_epoch)
         body = {
@@ -473,13 +545,14 @@ class ContainmentService:
             "releaser_identity": caller.identity,
             "reason": order.reason,
             "request_id": order.request_id,
+            **(_consented(consent.approval, consent.humans) if consent is not None else {}),
         }
         await self._dossiers.require_log("release_requested", body)
         # The log took its time: whatever was looked at before it is looked at again, that nobody
         # has used the request id for something else included.
         self._standing(order.directive_epoch)
         self._journal.ledger.find(order.request_id, order.fingerprint())
-        event = draft_release(order, caller, self._moment())
+        event = draft_release(order, caller, self._moment(), consent)
         self._publish(event)
         self._dossiers.end(event)
         await self._durable()
@@ -588,3 +661,8 @@ class ContainmentService:
                 reason=ErrorReason.ALREADY_RELEASED,
             )
         return contained
+
+
+def _consented(approval: str, humans: Sequence[str]) -> dict[str, Any]:
+    """Return who agreed, for the log; nothing where nobody had to."""
+    return {"approval": approval, "approvers": list(humans)} if approval else {}

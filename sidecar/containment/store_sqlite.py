@@ -235,6 +235,9 @@ def _row_of(entry: DirectiveEntry) -> tuple[int, int, int, int, bytes, bytes]:
         "releaser": entry.releaser,
         "release_reason": entry.release_reason,
     }
+    if entry.release_approval:
+        body["release_approval"] = entry.release_approval
+        body["release_approvers"] = list(entry.release_approvers)
     is_active = entry.state is DirectiveState.ACTIVE
     return (
         entry.epoch,
@@ -268,4 +271,6 @@ def _entry_of(epoch: int, kind: int, event: bytes, entry: bytes) -> DirectiveEnt
         end_time_ns=int(body["end_time_ns"]),
         releaser=body["releaser"],
         release_reason=body["release_reason"],
+        release_approval=body.get("release_approval", ""),
+        release_approvers=tuple(body.get("release_approvers", ())),
     )

@@ -13,7 +13,6 @@ import grpc
 from google.protobuf import timestamp_pb2
 
 from sidecar.api.v1 import audit_pb2, audit_pb2_grpc
-from sidecar.audit.index_sqlite import AuditIndex, Page
 from sidecar.audit.log import AuditLog
 from sidecar.audit.reader import (
     EntryFilter,
@@ -24,33 +23,28 @@ from sidecar.audit.reader import (
     signed_size,
 )
 from sidecar.control.gates import GateRegistry
+from sidecar.control.logs import OWN_LOG, HostLogs
 from sidecar.errors import ErrorReason, NotFoundError, UntrustedInputError
 
 __all__ = ["AuditServicer"]
 
 _T = TypeVar("_T")
-_OWN = "control"
 _MAX_PAGE = 1000
 
 
 class AuditServicer(audit_pb2_grpc.AuditServiceServicer):
     """Answers ``AuditService``; every read of the disk happens off the event loop."""
 
-    def __init__(
-        self, *, audit: AuditLog, directory: Path, index_directory: Path, gates: GateRegistry
-    ) -> None:
+    def __init__(self, *, audit: AuditLog, logs: HostLogs, gates: GateRegistry) -> None:
         self._audit = audit
-        self._directory = directory
-        self._index_directory = index_directory
+        self._logs = logs
         self._gates = gates
-        self._indexes: dict[str, AuditIndex] = {}
-        self._indexing = asyncio.Lock()
 
     async def ListEntries(  # noqa: N802 - the names are the proto's
         self, request: audit_pb2.ListEntriesRequest, context: grpc.aio.ServicerContext
     ) -> audit_pb2.ListEntriesResponse:
         """List entries, newest first."""
-        log, directory = self._log(request.log)
+        log, _directory = self._logs.directory(request.log)
         if not 0 <= request.page_size <= _MAX_PAGE:
             raise _invalid(f"page_size must be between 0 and {_MAX_PAGE}")
         wanted = EntryFilter(
@@ -62,12 +56,9 @@ class AuditServicer(audit_pb2_grpc.AuditServiceServicer):
             since=_moment(request.since) if request.HasField("since") else None,
             until=_moment(request.until) if request.HasField("until") else None,
         )
-        if log == _OWN:
-            await self._audit.checkpoint()  # what was answered before is listed now
-        async with self._indexing:
-            page = await asyncio.to_thread(
-                self._query, log, directory, wanted, request.page_size or 100, request.page_token
-            )
+        page = await self._logs.query(
+            wanted, log=log, limit=request.page_size or 100, page_token=request.page_token
+        )
         return audit_pb2.ListEntriesResponse(
             entries=[
                 audit_pb2.Entry(log=log, index=entry.seq, json=entry.line) for entry in page.entries
@@ -79,8 +70,8 @@ class AuditServicer(audit_pb2_grpc.AuditServiceServicer):
         self, request: audit_pb2.GetCheckpointRequest, context: grpc.aio.ServicerContext
     ) -> audit_pb2.GetCheckpointResponse:
         """Return a tree head that covers every durable entry."""
-        log, directory = self._log(request.log)
-        if log == _OWN:
+        log, directory = self._logs.directory(request.log)
+        if log == OWN_LOG:
             return audit_pb2.GetCheckpointResponse(
                 checkpoint=await self._audit.checkpoint(), verifier_key=self._audit.vkey
             )
@@ -94,7 +85,7 @@ class AuditServicer(audit_pb2_grpc.AuditServiceServicer):
         self, request: audit_pb2.GetInclusionProofRequest, context: grpc.aio.ServicerContext
     ) -> audit_pb2.GetInclusionProofResponse:
         """Prove that an entry is in the tree."""
-        log, directory = self._log(request.log)
+        log, directory = self._logs.directory(request.log)
 
         def read() -> audit_pb2.GetInclusionProofResponse:
             checkpoint = "" if request.tree_size else checkpoint_text(directory)
@@ -115,7 +106,7 @@ class AuditServicer(audit_pb2_grpc.AuditServiceServicer):
         self, request: audit_pb2.GetConsistencyProofRequest, context: grpc.aio.ServicerContext
     ) -> audit_pb2.GetConsistencyProofResponse:
         """Prove that a tree extends an earlier one."""
-        _log, directory = self._log(request.log)
+        _log, directory = self._logs.directory(request.log)
 
         def read() -> audit_pb2.GetConsistencyProofResponse:
             checkpoint = "" if request.second_tree_size else checkpoint_text(directory)
@@ -127,31 +118,6 @@ class AuditServicer(audit_pb2_grpc.AuditServiceServicer):
             )
 
         return await self._read(read)
-
-    def close(self) -> None:
-        """Close the indexes."""
-        for index in self._indexes.values():
-            index.close()
-
-    def _log(self, name: str) -> tuple[str, Path]:
-        if name in ("", _OWN):
-            return _OWN, self._directory
-        gate = self._gates.known(name)
-        if gate is None:
-            raise NotFoundError(
-                f"there is no log {name!r}", hint="`control`, or the id of a gate that connected"
-            )
-        return name, gate.audit_directory
-
-    def _query(
-        self, log: str, directory: Path, wanted: EntryFilter, limit: int, page_token: str
-    ) -> Page:
-        index = self._indexes.get(log)
-        if index is None:
-            path = self._index_directory / f"index-{log}.db"
-            index = self._indexes[log] = AuditIndex.open(directory, path=path)
-        index.catch_up()
-        return index.query(wanted, limit=limit, page_token=page_token, is_newest_first=True)
 
     async def _read(self, read: Callable[..., _T], *arguments: Path) -> _T:
         try:

@@ -1,10 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The levers on the wire: contain, release, list, receipt, watch, verify, revoke."""
+"""The levers on the wire: contain, release, list, receipt, watch, verify, revoke.
+
+What one hand may not do alone answers with an operation; ``sidecar.operations`` decides which that is.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Final
 
 import grpc
@@ -16,6 +19,7 @@ from sidecar.api.v1 import (
     token_pb2_grpc,
     types_pb2,
 )
+from sidecar.containment.answers import ContainmentAnswer, ReleaseAnswer
 from sidecar.containment.history import DirectiveEntry, DirectiveState
 from sidecar.containment.machine import ContainmentState
 from sidecar.containment.orders import ContainmentOrder, ReleaseOrder, RevocationOrder
@@ -35,8 +39,14 @@ from sidecar.control.interceptor import caller
 from sidecar.control.replay import ContainmentVerifier
 from sidecar.errors import NotFoundError
 from sidecar.identifiers import check_agent_id
+from sidecar.operations.answers import Preview
+from sidecar.operations.service import Operations
+from sidecar.operations.values import Action, Operation
 
-__all__ = ["ContainmentServicer", "TokenServicer", "entry_message"]
+__all__ = ["ContainmentServicer", "Tell", "TokenServicer", "entry_message"]
+
+Tell = Callable[[Operation], Awaitable[types_pb2.Operation]]
+"""Makes an operation a message, with who may decide it, where, and what it gave."""
 
 _MAX_EPOCHS: Final = 2**63
 _STATES = {
@@ -54,6 +64,17 @@ def entry_message(entry: DirectiveEntry) -> types_pb2.Directive:
     if entry.end_time_ns:
         message.end_time.CopyFrom(timestamp(entry.end_time_ns))
     return message
+
+
+def _preview_message(preview: Preview) -> containment_pb2.ContainResponse:
+    """Return what an order would do; an operation without a name says that it would be held."""
+    response = containment_pb2.ContainResponse(agents=preview.agents)
+    if preview.need is not None:
+        response.operation.state = types_pb2.Operation.STATE_PENDING_APPROVAL
+        response.operation.action = Action.CONTAIN.value
+        response.operation.summary = preview.summary
+        response.operation.detail = preview.need.why
+    return response
 
 
 class _Changes:
@@ -78,15 +99,24 @@ class _Changes:
 class ContainmentServicer(containment_pb2_grpc.ContainmentServiceServicer):
     """Answers ``ContainmentService``."""
 
-    def __init__(self, *, service: ContainmentService, verifier: ContainmentVerifier) -> None:
+    def __init__(
+        self,
+        *,
+        service: ContainmentService,
+        operations: Operations,
+        tell: Tell,
+        verifier: ContainmentVerifier,
+    ) -> None:
         self._service = service
+        self._operations = operations
+        self._tell = tell
         self._verifier = verifier
         self._changes = _Changes(service)
 
     async def Contain(  # noqa: N802 - the names are the proto's
         self, request: containment_pb2.ContainRequest, context: grpc.aio.ServicerContext
     ) -> containment_pb2.ContainResponse:
-        """Order a containment and return its receipt."""
+        """Order a containment and return its receipt, or the operation that waits for a human."""
         order = ContainmentOrder(
             request_id=request.request_id,
             target=target_of(request.target),
@@ -95,29 +125,45 @@ class ContainmentServicer(containment_pb2_grpc.ContainmentServiceServicer):
             ttl=span_of(request.ttl) if request.HasField("ttl") else None,
             throttle_calls_per_minute=request.throttle_calls_per_minute,
         )
+        preview = self._operations.preview(order, caller())
         if request.validate_only:
-            preview = self._service.preview(order, caller())
-            return containment_pb2.ContainResponse(agents=preview.agents)
-        outcome = await self._service.contain(order, caller())
-        return containment_pb2.ContainResponse(
-            receipt=receipt_message(outcome.receipt),
-            repeated_request=outcome.is_repeated,
-            agents=outcome.receipt.receipt.agents,
-        )
+            return _preview_message(preview)
+        outcome = await self._operations.contain(order, caller())
+        if isinstance(outcome, ContainmentAnswer):
+            return containment_pb2.ContainResponse(
+                receipt=receipt_message(outcome.receipt),
+                repeated_request=outcome.is_repeated,
+                agents=outcome.receipt.receipt.agents,
+            )
+        operation = await self._tell(outcome)
+        response = containment_pb2.ContainResponse(operation=operation, agents=preview.agents)
+        if operation.HasField("receipt"):
+            response.receipt.CopyFrom(operation.receipt)
+            response.repeated_request = True
+        return response
 
     async def Release(  # noqa: N802
         self, request: containment_pb2.ReleaseRequest, context: grpc.aio.ServicerContext
     ) -> containment_pb2.ReleaseResponse:
-        """End a directive."""
+        """Ask for a release, and tell how it stands."""
         order = ReleaseOrder(
             request_id=request.request_id, directive_epoch=request.epoch, reason=request.reason
         )
-        outcome = await self._service.release(order, caller())
-        return containment_pb2.ReleaseResponse(
-            directive=entry_message(outcome.entry),
-            epoch=outcome.epoch,
-            remaining=[directive_message(directive) for directive in outcome.remaining],
-        )
+        outcome = await self._operations.release(order, caller())
+        if isinstance(outcome, ReleaseAnswer):
+            return containment_pb2.ReleaseResponse(
+                directive=entry_message(outcome.entry),
+                epoch=outcome.epoch,
+                remaining=[directive_message(directive) for directive in outcome.remaining],
+            )
+        operation = await self._tell(outcome)
+        response = containment_pb2.ReleaseResponse(operation=operation)
+        if operation.HasField("directive"):
+            result = await self._operations.result(outcome)
+            response.directive.CopyFrom(operation.directive)
+            response.epoch = operation.epoch
+            response.remaining.extend(map(directive_message, result.remaining))
+        return response
 
     async def ListDirectives(  # noqa: N802
         self, request: containment_pb2.ListDirectivesRequest, context: grpc.aio.ServicerContext

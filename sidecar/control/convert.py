@@ -3,25 +3,40 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import timedelta
 from typing import Final
 
 from google.protobuf import duration_pb2, timestamp_pb2
 
-from sidecar.api.v1 import token_pb2, types_pb2
+from sidecar.api.v1 import approval_pb2, token_pb2, types_pb2
+from sidecar.approvals.challenge import grant_challenge
+from sidecar.approvals.values import (
+    Approval,
+    ApprovalState,
+    Channel,
+    RequestKind,
+    Verdict,
+    Vote,
+)
+from sidecar.canonical import fingerprint_words
 from sidecar.clock import NS_PER_SECOND
 from sidecar.containment.acks import GateItem, GateStanding
 from sidecar.containment.receipt import SignedReceipt
 from sidecar.errors import ErrorReason, UntrustedInputError
 from sidecar.model import Directive, Effect, Level, Target, TargetKind, ToolClass
+from sidecar.operations.values import Operation, OperationState
 from sidecar.tokens.revocations import RevocationRule
 
 __all__ = [
     "EFFECTS",
     "LEVELS",
     "TOOL_CLASSES",
+    "approval_message",
+    "channel_of",
     "directive_message",
     "level_of",
+    "operation_message",
     "page_of",
     "receipt_message",
     "revocation_message",
@@ -30,6 +45,7 @@ __all__ = [
     "target_message",
     "target_of",
     "timestamp",
+    "verdict_of",
 ]
 
 _MAX_PAGE: Final = 1000
@@ -60,6 +76,29 @@ _STANDINGS: Final = {
     GateStanding.ENFORCED: types_pb2.Receipt.GateItem.STATE_ENFORCED,
     GateStanding.LAGGARD: types_pb2.Receipt.GateItem.STATE_LAGGARD,
     GateStanding.DISCONNECTED: types_pb2.Receipt.GateItem.STATE_DISCONNECTED,
+}
+_APPROVAL_STATES: Final = {
+    ApprovalState.PENDING: approval_pb2.Approval.STATE_PENDING,
+    ApprovalState.GRANTED: approval_pb2.Approval.STATE_GRANTED,
+    ApprovalState.CONSUMED: approval_pb2.Approval.STATE_CONSUMED,
+    ApprovalState.REFUSED: approval_pb2.Approval.STATE_REFUSED,
+    ApprovalState.EXPIRED: approval_pb2.Approval.STATE_EXPIRED,
+    ApprovalState.CANCELLED: approval_pb2.Approval.STATE_CANCELLED,
+}
+_VERDICTS: Final = {
+    Verdict.GRANT: approval_pb2.Approval.VERDICT_GRANT,
+    Verdict.REFUSE: approval_pb2.Approval.VERDICT_REFUSE,
+}
+_VERDICT_OF: Final = {message: verdict for verdict, message in _VERDICTS.items()}
+_CHANNEL_OF: Final = {"": Channel.API, "cli": Channel.CLI}
+_OPERATION_STATES: Final = {
+    OperationState.PENDING_APPROVAL: types_pb2.Operation.STATE_PENDING_APPROVAL,
+    OperationState.RUNNING: types_pb2.Operation.STATE_RUNNING,
+    OperationState.DONE: types_pb2.Operation.STATE_DONE,
+    OperationState.REFUSED: types_pb2.Operation.STATE_REFUSED,
+    OperationState.EXPIRED: types_pb2.Operation.STATE_EXPIRED,
+    OperationState.CANCELLED: types_pb2.Operation.STATE_CANCELLED,
+    OperationState.FAILED: types_pb2.Operation.STATE_FAILED,
 }
 _LEVEL_OF: Final = {message: level for level, message in LEVELS.items() if level is not None}
 
@@ -243,4 +282,118 @@ def revocation_message(rule: RevocationRule) -> token_pb2.Revocation:
     )
     if rule.issued_before_s is not None:
         message.issued_before.seconds = rule.issued_before_s
+    return message
+
+
+def verdict_of(message: approval_pb2.Approval.Verdict) -> Verdict:
+    """Return the verdict of a request."""
+    verdict = _VERDICT_OF.get(message)
+    if verdict is None:
+        raise _invalid("verdict is missing or unknown", "VERDICT_GRANT or VERDICT_REFUSE")
+    return verdict
+
+
+def channel_of(text: str) -> Channel:
+    """Return how a request says that its human decided; the console is not a caller's to claim."""
+    channel = _CHANNEL_OF.get(text)
+    if channel is None:
+        raise _invalid("channel is neither `cli` nor empty", "leave it empty")
+    return channel
+
+
+def approval_message(
+    approval: Approval, *, url: str, approvers: Iterable[str], is_shown: bool
+) -> approval_pb2.Approval:
+    """Return *approval* as protobuf.
+
+    Args:
+        approval: The approval.
+        url: Where a human can decide it; may be empty.
+        approvers: Operators who may decide it now.
+        is_shown: Whether the caller may read what would be done; else the canonical form is left
+            out, and the sentence about a call loses the agent's arguments.
+    """
+    request = approval.request
+    is_call = request.kind is RequestKind.CALL
+    is_pending = approval.state is ApprovalState.PENDING
+    message = approval_pb2.Approval(
+        name=approval.name,
+        state=_APPROVAL_STATES[approval.state],
+        fingerprint=request.fingerprint,
+        agent=request.agent,
+        tool=request.tool,
+        reason=request.reason,
+        tier=request.tier.name,
+        create_time=timestamp(approval.create_time_ns),
+        expire_time=timestamp(approval.expire_time_ns),
+        summary=request.summary
+        if is_shown or not is_call
+        else f"agent {request.agent} wants to run {request.tool}",
+        fingerprint_words=fingerprint_words(request.fingerprint),
+        canonical=request.canonical if is_shown else b"",
+        session=request.session,
+        operation="" if is_call else f"operations/{approval.id}",
+        requester=request.requester,
+        approver_role=request.role.value,
+        quorum=request.quorum,
+        passkey_required=request.is_passkey_needed,
+        reason_required=request.is_reason_needed,
+        votes=[_vote_message(vote) for vote in approval.votes],
+        approvers=approvers,
+        url=url,
+        policy_digest=request.policy_digest,
+        epoch=request.epoch,
+        policies=request.policies,
+        decision_id=request.decision_id,
+        consuming_decision_id=approval.consuming_decision_id,
+        detail=approval.detail,
+        folded_count=approval.folded_count,
+        passkey_challenge=grant_challenge(approval.id, request.fingerprint)
+        if request.is_passkey_needed and is_pending
+        else b"",
+    )
+    if approval.end_time_ns:
+        message.end_time.CopyFrom(timestamp(approval.end_time_ns))
+    return message
+
+
+def _vote_message(vote: Vote) -> approval_pb2.Approval.Vote:
+    return approval_pb2.Approval.Vote(
+        operator=vote.operator,
+        verdict=_VERDICTS[vote.verdict],
+        reason=vote.reason,
+        create_time=timestamp(vote.time_ns),
+        signed=bool(vote.assertion),
+        channel=vote.channel.value,
+    )
+
+
+def operation_message(
+    operation: Operation,
+    *,
+    url: str = "",
+    approvers: Iterable[str] = (),
+) -> types_pb2.Operation:
+    """Return *operation* as protobuf; a receipt or a directive is the caller's to add."""
+    message = types_pb2.Operation(
+        name=operation.name,
+        state=_OPERATION_STATES[operation.state],
+        action=operation.action.value,
+        summary=operation.summary,
+        request_id=operation.request_id,
+        requester=operation.requester,
+        approval=operation.approval_name,
+        fingerprint=operation.fingerprint,
+        fingerprint_words=fingerprint_words(operation.fingerprint),
+        create_time=timestamp(operation.create_time_ns),
+        expire_time=timestamp(operation.expire_time_ns),
+        detail=operation.detail,
+        error_reason=operation.outcome.error_reason,
+        policy_digest=operation.outcome.policy_digest,
+        epoch=operation.outcome.epoch,
+        approvers=approvers,
+        url=url,
+    )
+    if operation.end_time_ns:
+        message.end_time.CopyFrom(timestamp(operation.end_time_ns))
     return message

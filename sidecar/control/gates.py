@@ -2,17 +2,25 @@
 """The gates of this host: who is connected, what they enforce, what they have seen.
 
 A gate is told three things (revocations, the bundle, that there is a newer epoch) and asked one (to
-decide its agent's last calls again). What it answers is its own word about its own agents; it is
-never taken for another gate's.
+decide its agent's last calls again). It asks one: what of a call that a human must decide
+(``holds``). What it says is its own word about its own agents; it is never taken for another gate's.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Collection,
+    Coroutine,
+    Iterable,
+    Mapping,
+)
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, Protocol
 
 import grpc
 import structlog
@@ -24,10 +32,12 @@ from sidecar.errors import EnvironmentFailure, ErrorReason, UntrustedInputError
 from sidecar.identifiers import check_agent_id
 from sidecar.internal.v1 import sync_pb2, sync_pb2_grpc
 
-__all__ = ["GateConnection", "GateRegistry", "Snapshot", "SyncServicer"]
+__all__ = ["GateConnection", "GateRegistry", "Holds", "Snapshot", "SyncServicer"]
 
 _RULES_PER_MESSAGE: Final = 5000
-_QUEUE: Final = 256
+_QUEUE: Final = 4096
+_MAX_HOLDS: Final = 1024
+"""Questions about held calls of one gate that wait for an answer; more is an overload."""
 _REPLAY_DEADLINE_S: Final = 10.0
 log = structlog.get_logger("holdfast.control")
 
@@ -45,13 +55,17 @@ class GateConnection:
     )
     inventory: tuple[sync_pb2.SyncRequest.Inventory.Seen, ...] = ()
     replays: dict[int, asyncio.Future[sync_pb2.SyncRequest.Replayed]] = field(default_factory=dict)
+    asking: set[asyncio.Task[None]] = field(default_factory=set)
+    handler: asyncio.Task[None] | None = None
 
     def send(self, message: sync_pb2.SyncResponse) -> None:
-        """Queue *message*; a gate that does not read is cut off and becomes a laggard."""
+        """Queue *message*; a gate that does not read is cut off, and asks for everything anew."""
         try:
             self.outgoing.put_nowait(message)
         except asyncio.QueueFull:
-            log.warning("gate does not read", gate=self.gate)
+            log.warning("gate does not read: its stream is ended", gate=self.gate)
+            if self.handler is not None:
+                self.handler.cancel()
 
 
 class GateRegistry:
@@ -75,6 +89,10 @@ class GateRegistry:
         """Return a gate that is or was connected since control started."""
         return self._known.get(gate)
 
+    def names(self) -> set[str]:
+        """Return the id of every gate that is or was connected since control started."""
+        return set(self._known)
+
     def of_agent(self, agent: str) -> list[GateConnection]:
         """Return the connected gates that serve *agent*."""
         return [gate for gate in self._gates.values() if agent in gate.agents]
@@ -95,6 +113,11 @@ class GateRegistry:
             self._acks.disconnect(gate.gate)
         for future in gate.replays.values():
             future.cancel()
+
+    def tell_approval(self, changed: sync_pb2.SyncResponse.ApprovalChanged) -> None:
+        """Tell the gates of an agent how one of its approvals stands now."""
+        for gate in self.of_agent(changed.agent):
+            gate.send(sync_pb2.SyncResponse(approval_changed=changed))
 
     def nudge(self, epoch: int) -> None:
         """Tell every gate to look at the latch now."""
@@ -168,6 +191,23 @@ class Snapshot:
     files: Mapping[str, bytes]
 
 
+class Holds(Protocol):
+    """Answers what gates ask about held calls (``control.holds``)."""
+
+    async def hold(
+        self, agents: Collection[str], question: sync_pb2.SyncRequest.Hold
+    ) -> sync_pb2.SyncResponse.Held:
+        """Use a grant, or open a request, for one of *agents*, which are those of the gate."""
+
+    async def status(self, agent: str, approval: str) -> sync_pb2.SyncResponse.ApprovalChanged:
+        """Return how an approval of *agent* stands."""
+
+    async def abandon(
+        self, agent: str, approval: str, *, is_asked: bool
+    ) -> sync_pb2.SyncResponse.ApprovalChanged:
+        """Withdraw an approval of *agent*."""
+
+
 class SyncServicer(sync_pb2_grpc.SyncServiceServicer):
     """Control's end of the internal stream."""
 
@@ -179,6 +219,7 @@ class SyncServicer(sync_pb2_grpc.SyncServiceServicer):
         runtimes: ProcessGroupDriver,
         snapshot: Callable[[], Awaitable[Snapshot]],
         registered: Callable[[str], Awaitable[None]],
+        holds: Holds,
         clock: Clock,
     ) -> None:
         self._registry = registry
@@ -186,6 +227,7 @@ class SyncServicer(sync_pb2_grpc.SyncServiceServicer):
         self._runtimes = runtimes
         self._snapshot = snapshot
         self._registered = registered
+        self._holds = holds
         self._clock = clock
 
     async def Sync(  # noqa: N802 - the name is the proto's
@@ -211,6 +253,7 @@ class SyncServicer(sync_pb2_grpc.SyncServiceServicer):
         gate = GateConnection(
             hello.gate, tuple(hello.agents), Path(hello.audit_directory), hello.verifier_key
         )
+        gate.handler = asyncio.current_task()
         # Registered before the snapshot is taken: an event in between is sent twice, never lost.
         self._registry.add(gate)
         log.info("gate connected", gate=gate.gate, agents=list(gate.agents))
@@ -220,6 +263,8 @@ class SyncServicer(sync_pb2_grpc.SyncServiceServicer):
                 self._take(gate, message)
         finally:
             writer.cancel()
+            for task in gate.asking:
+                task.cancel()
             self._registry.remove(gate)
             log.info("gate disconnected", gate=gate.gate)
 
@@ -267,6 +312,36 @@ class SyncServicer(sync_pb2_grpc.SyncServiceServicer):
                 future = gate.replays.get(message.replayed.id)
                 if future is not None and not future.done():
                     future.set_result(message.replayed)
+            case "hold":
+                self._start(gate, self._hold(gate, message.hold))
+            case "ask_approval":
+                self._start(gate, self._tell(gate, message.ask_approval))
+            case "abandon":
+                self._start(gate, self._abandon(gate, message.abandon))
+
+    def _start(self, gate: GateConnection, work: Coroutine[Any, Any, None]) -> None:
+        """Do *work* beside the stream; beyond the bound it is not done, and the gate denies."""
+        if len(gate.asking) >= _MAX_HOLDS:
+            work.close()
+            log.warning("a gate asks about too many held calls at once", gate=gate.gate)
+            return
+        task = asyncio.create_task(work)
+        gate.asking.add(task)
+        task.add_done_callback(gate.asking.discard)
+
+    async def _hold(self, gate: GateConnection, question: sync_pb2.SyncRequest.Hold) -> None:
+        held = await self._holds.hold(gate.agents, question)
+        gate.send(sync_pb2.SyncResponse(held=held))
+
+    async def _tell(self, gate: GateConnection, question: sync_pb2.SyncRequest.AskApproval) -> None:
+        if question.agent in gate.agents:
+            changed = await self._holds.status(question.agent, question.approval)
+            gate.send(sync_pb2.SyncResponse(approval_changed=changed))
+
+    async def _abandon(self, gate: GateConnection, order: sync_pb2.SyncRequest.Abandon) -> None:
+        if order.agent in gate.agents:
+            changed = await self._holds.abandon(order.agent, order.approval, is_asked=order.asked)
+            gate.send(sync_pb2.SyncResponse(approval_changed=changed))
 
     async def RegisterRuntime(  # noqa: N802 - the name is the proto's
         self, request: sync_pb2.RegisterRuntimeRequest, context: grpc.aio.ServicerContext

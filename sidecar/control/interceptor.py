@@ -36,11 +36,12 @@ from sidecar.errors import (
 from sidecar.model import Operator
 from sidecar.wire import is_exact
 
-__all__ = ["AuthorizationInterceptor", "RefusalLog", "caller", "methods_of"]
+__all__ = ["AuthorizationInterceptor", "RefusalLog", "caller", "current_caller", "methods_of"]
 
 log = structlog.get_logger("holdfast.control")
 
 _caller: ContextVar[Operator] = ContextVar("holdfast_caller")
+_current: ContextVar[Callable[[], Operator]] = ContextVar("holdfast_current_caller")
 _INEXACT: Final = UntrustedInputError(
     "the request holds unknown fields or a field twice",
     reason=ErrorReason.MALFORMED,
@@ -57,6 +58,15 @@ Handler = Callable[[Any, grpc.aio.ServicerContext], Any]
 def caller() -> Operator:
     """Return the operator on whose behalf the current RPC runs."""
     return _caller.get()
+
+
+def current_caller() -> Operator:
+    """Return who the caller of a long stream is by now, who may have other roles than at first.
+
+    Raises:
+        RefusedError: It is nobody we know any more, or may not call the method any more.
+    """
+    return _current.get()()
 
 
 def methods_of(*services: ServiceDescriptor) -> dict[str, MethodDescriptor]:
@@ -170,6 +180,13 @@ class AuthorizationInterceptor(grpc.aio.ServerInterceptor):
                 log.error("a refusal could not be recorded", method=path)
             raise
         _caller.set(operator)
+
+        def current() -> Operator:
+            found = self._identity.operator(context)
+            _check_permission(method, found)
+            return found
+
+        _current.set(current)
 
 
 async def _fail(context: grpc.aio.ServicerContext) -> None:

@@ -71,6 +71,8 @@ class ControlPolicy:
                 human_id=spec.human_id or "",
                 roles=spec.roles,
                 identity=spec.identity,
+                emails=spec.emails,
+                logins=spec.logins,
             )
             for spec in bundle.operators.values()
         }

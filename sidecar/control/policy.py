@@ -4,26 +4,25 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 
 import grpc
 
 from sidecar.api.v1 import policy_pb2, policy_pb2_grpc, types_pb2
 from sidecar.canonical import parse_arguments
 from sidecar.containment.machine import ContainmentState
+from sidecar.control.containment import Tell
 from sidecar.control.convert import EFFECTS, directive_message, timestamp
 from sidecar.control.interceptor import caller
 from sidecar.control.policies import ControlPolicy, PolicyState
 from sidecar.errors import NotFoundError
 from sidecar.identifiers import check_request_id
-from sidecar.model import Operator, Subject
-from sidecar.policy.bundle import Bundle
-from sidecar.policy.engine import PolicyEngine
+from sidecar.model import Subject
+from sidecar.operations.service import Operations
+from sidecar.operations.values import Action, Operation
 from sidecar.policy.explain import explain
 
-__all__ = ["Activate", "PolicyServicer"]
-
-Activate = Callable[[Bundle, PolicyEngine, Operator], Awaitable[PolicyState]]
+__all__ = ["PolicyServicer"]
 
 
 class PolicyServicer(policy_pb2_grpc.PolicyServiceServicer):
@@ -33,11 +32,13 @@ class PolicyServicer(policy_pb2_grpc.PolicyServiceServicer):
         self,
         *,
         policy: ControlPolicy,
-        activate: Activate,
+        operations: Operations,
+        tell: Tell,
         containment: Callable[[], ContainmentState],
     ) -> None:
         self._policy = policy
-        self._activate = activate
+        self._operations = operations
+        self._tell = tell
         self._containment = containment
 
     async def GetPolicySet(  # noqa: N802 - the names are the proto's
@@ -100,16 +101,28 @@ class PolicyServicer(policy_pb2_grpc.PolicyServiceServicer):
     async def ReloadPolicySet(  # noqa: N802
         self, request: policy_pb2.ReloadPolicySetRequest, context: grpc.aio.ServicerContext
     ) -> policy_pb2.ReloadPolicySetResponse:
-        """Read the bundle again; all of it comes into force, or nothing."""
+        """Read the bundle again; all of it comes into force, or nothing, or a human is asked."""
         check_request_id(request.request_id)
         async with self._policy.reloading:
             bundle, engine = await self._policy.read()
-            is_changed = bundle.digest != self._policy.state.bundle.digest
-            if is_changed and not request.validate_only:
-                await self._activate(bundle, engine, caller())
-            return policy_pb2.ReloadPolicySetResponse(
-                policy_set=_message(self._policy.state), changed=is_changed
-            )
+            before = self._policy.state
+            response = policy_pb2.ReloadPolicySetResponse()
+            if request.validate_only:
+                response.changed = bundle.digest != before.bundle.digest
+                need = await self._operations.preview_activation(bundle, caller())
+                if need is not None:
+                    response.operation.state = types_pb2.Operation.STATE_PENDING_APPROVAL
+                    response.operation.action = Action.ACTIVATE_POLICY.value
+                    response.operation.detail = need.why
+            else:
+                outcome = await self._operations.activate(
+                    bundle, engine, caller(), request.request_id
+                )
+                if isinstance(outcome, Operation):
+                    response.operation.CopyFrom(await self._tell(outcome))
+                response.changed = self._policy.state is not before
+            response.policy_set.CopyFrom(_message(self._policy.state))
+            return response
 
 
 def _message(state: PolicyState) -> policy_pb2.PolicySet:

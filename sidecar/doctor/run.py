@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from sidecar.doctor.certificates import check_certificates
+from sidecar.doctor.notifications import check_notifications
 from sidecar.doctor.paths import (
     check_anchor,
     check_config_file,
@@ -35,6 +36,7 @@ CHECKS: Final[tuple[tuple[str, Check], ...]] = (
     ("latch", check_latch),
     ("logs", check_audit),
     ("anchor", check_anchor),
+    ("notifications", check_notifications),
 )
 
 

@@ -161,9 +161,15 @@ def _fill_obligations(message: types_pb2.Obligations, decision: Decision) -> Non
         )
         time = added.change_time
         time.seconds, time.nanos = divmod(executable.change_time_ns, _NS)
+    message.approval = obligations.approval
     if decision.effect is Effect.HOLD:
         message.hold_reason = obligations.hold_reason
         message.hold_tier = obligations.hold_tier
         message.hold_approver_role = obligations.hold_approver_role
         message.hold_quorum = obligations.hold_quorum
         message.hold_expiry.seconds = obligations.hold_expiry_s
+        message.hold_approvers.extend(obligations.hold_approvers)
+        message.hold_url = obligations.hold_url
+        if obligations.hold_expire_time_ns:
+            expire = message.hold_expire_time
+            expire.seconds, expire.nanos = divmod(obligations.hold_expire_time_ns, _NS)

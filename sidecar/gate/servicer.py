@@ -13,10 +13,13 @@ from typing import Any, Final, TypeAlias
 
 import grpc
 import structlog
+from google.protobuf import duration_pb2
 
 from sidecar.api.v1 import guard_pb2
 from sidecar.authorize.draft import Draft
 from sidecar.authorize.pipeline import Pipeline
+from sidecar.clock import NS_PER_SECOND
+from sidecar.gate.approvals import ApprovalDesk, approval_id
 from sidecar.gate.batching import Outbox
 from sidecar.gate.convert import MAX_BATCH, Received, decision_message, decoder, question_of
 from sidecar.gate.outcomes import OutcomeService
@@ -28,6 +31,7 @@ __all__ = ["SERVICE", "GuardServicer"]
 SERVICE: Final = "sidecar.api.v1.GuardService"
 _MAX_TASKS: Final = 64
 """Batches of one stream that wait for the disk or for DNS; beyond, nothing more is read."""
+_MAX_WAIT_S: Final = 30.0
 _IDENTITY_CLAIMS: Final = ("x-agent-id", "x-forwarded-", "x-holdfast-")
 
 log = structlog.get_logger("holdfast.gate")
@@ -46,12 +50,14 @@ class GuardServicer:
         pipeline: Pipeline,
         outcomes: OutcomeService,
         watch: ContainmentWatch,
+        approvals: ApprovalDesk,
         max_in_flight: int,
     ) -> None:
         self._agent = agent
         self._pipeline = pipeline
         self._outcomes = outcomes
         self._watch = watch
+        self._approvals = approvals
         self._max_in_flight = max_in_flight
         self._in_flight = 0
         self._claims = 0
@@ -90,6 +96,11 @@ class GuardServicer:
                 self.wait_approval,
                 request_deserializer=decoder(guard_pb2.WaitApprovalRequest),
                 response_serializer=guard_pb2.WaitApprovalResponse.SerializeToString,
+            ),
+            "CancelApproval": unary(
+                self.cancel_approval,
+                request_deserializer=decoder(guard_pb2.CancelApprovalRequest),
+                response_serializer=guard_pb2.CancelApprovalResponse.SerializeToString,
             ),
         }
         return grpc.method_handlers_generic_handler(SERVICE, methods)
@@ -154,9 +165,9 @@ class GuardServicer:
     async def _settle_batch(self, waiting: list[tuple[int, Draft]], outbox: Outbox) -> None:
         """Wait once for everything in *waiting* that only needs its record to be durable."""
         item_type = guard_pb2.AuthorizeStreamResponse.Item
-        plain = [(id_, draft) for id_, draft in waiting if draft.unresolved is None]
+        plain = [(id_, draft) for id_, draft in waiting if not draft.is_open]
         for id_, draft in waiting:
-            if draft.unresolved is not None:
+            if draft.is_open:
                 outbox.start(self._settle_one(id_, draft, outbox))
         if not plain:
             return
@@ -225,11 +236,45 @@ class GuardServicer:
         async for message in self._watch.follow(self._agent, request.session_id):
             yield message
 
-    async def wait_approval(self, _received: Received, context: Context) -> None:
-        """Approvals come with the approval gates; until then a held call stays held."""
-        await context.abort(
-            grpc.StatusCode.UNIMPLEMENTED, "this version holds calls but has no approval gates yet"
+    async def wait_approval(
+        self, received: Received, context: Context
+    ) -> guard_pb2.WaitApprovalResponse:
+        """Answer as soon as the approval is no longer pending, or at the end of the wait."""
+        request = received.message
+        if request is None:
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "malformed request")
+        assert isinstance(request, guard_pb2.WaitApprovalRequest)  # noqa: S101 - decoder's type
+        status = await self._approvals.wait(
+            self._agent, approval_id(request.approval), timeout_s=_wait_of(request.timeout)
         )
+        if status is None:
+            await context.abort(
+                grpc.StatusCode.UNAVAILABLE, "control, which keeps the approvals, does not answer"
+            )
+        assert status is not None  # noqa: S101 - abort raises
+        response = guard_pb2.WaitApprovalResponse(state=status.state)
+        if status.code or status.text:
+            response.reason.code, response.reason.text = status.code, status.text
+        if status.expire_time_ns:
+            expire = response.expire_time
+            expire.seconds, expire.nanos = divmod(status.expire_time_ns, NS_PER_SECOND)
+        return response
+
+    async def cancel_approval(
+        self, received: Received, context: Context
+    ) -> guard_pb2.CancelApprovalResponse:
+        """Withdraw a held call on the word of the agent that made it."""
+        request = received.message
+        if request is None:
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "malformed request")
+        assert isinstance(request, guard_pb2.CancelApprovalRequest)  # noqa: S101 - decoder's type
+        status = await self._approvals.withdraw(self._agent, approval_id(request.approval))
+        if status is None:
+            await context.abort(
+                grpc.StatusCode.UNAVAILABLE, "control, which keeps the approvals, does not answer"
+            )
+        assert status is not None  # noqa: S101 - abort raises
+        return guard_pb2.CancelApprovalResponse(state=status.state)
 
     def _note_claims(self, context: Context) -> None:
         """Log metadata that claims an identity: it has no effect, but somebody tries something."""
@@ -252,3 +297,9 @@ class GuardServicer:
 
 def _overload(limit: int) -> Reason:
     return Reason(ReasonCode.OVERLOAD, f"more than {limit} calls of this agent are in flight")
+
+
+def _wait_of(span: duration_pb2.Duration) -> float:
+    """Return a wait in seconds; whoever names none waits as long as one may."""
+    seconds = span.seconds + span.nanos / NS_PER_SECOND
+    return min(seconds, _MAX_WAIT_S) if seconds > 0 else _MAX_WAIT_S

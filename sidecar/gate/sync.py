@@ -2,9 +2,9 @@
 """Keeps a gate in step with its control, over the internal socket.
 
 Control sends the revocations, the bundle and nudges; the gate sends acknowledgements, what it has
-seen, and the verdicts of a replay. The stream is a convenience for speed and proof: a kill reaches
-the gate through the latch even if this stream is down, and without control's heartbeat the gate
-denies by itself.
+seen, the verdicts of a replay, and the calls that a human must decide (``approvals``). The stream is
+a convenience for speed and proof: a kill reaches the gate through the latch even if this stream is
+down, and without control's heartbeat the gate denies by itself.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import structlog
 from sidecar.authorize.record import RecentCall, Recorder
 from sidecar.authorize.world import PolicyInForce
 from sidecar.errors import HoldfastError
+from sidecar.gate.approvals import ApprovalDesk
 from sidecar.gate.convert import decision_message, effect_message
 from sidecar.gate.state import GateState
 from sidecar.internal.v1 import sync_pb2, sync_pb2_grpc
@@ -50,6 +51,7 @@ class SyncClient:
         build_policy: BuildPolicy,
         decode_rule: Callable[[bytes], RevocationRule],
         replay: Replay,
+        approvals: ApprovalDesk,
     ) -> None:
         self._address = address
         self._identity = identity
@@ -58,6 +60,7 @@ class SyncClient:
         self._build_policy = build_policy
         self._decode_rule = decode_rule
         self._replay = replay
+        self._approvals = approvals
         self._outgoing: asyncio.Queue[sync_pb2.SyncRequest] = asyncio.Queue(maxsize=1024)
         self._acked_epoch = -1
         self._is_connected = False
@@ -91,6 +94,7 @@ class SyncClient:
             if self._is_connected:
                 failures = 0
             self._is_connected = False
+            self._approvals.disconnected()
             await asyncio.sleep(_RETRY_S[min(failures, len(_RETRY_S) - 1)])
             failures += 1
 
@@ -125,6 +129,7 @@ class SyncClient:
                 return
             if not self._is_connected:
                 self._is_connected, self._acked_epoch = True, -1
+                self._approvals.connected(self._put)
             match message.WhichOneof("kind"):
                 case "revocations":
                     rules.extend(map(self._decode_rule, message.revocations.rules))
@@ -137,6 +142,10 @@ class SyncClient:
                     self.acknowledge(self._state.current().epoch)
                 case "replay":
                     tasks.create_task(self._answer_replay(message.replay))
+                case "held":
+                    self._approvals.take_held(message.held)
+                case "approval_changed":
+                    self._approvals.take_change(message.approval_changed)
 
     async def _take_bundle(self, bundle: sync_pb2.SyncResponse.Bundle) -> None:
         policy = self._state.policy(bundle.digest)
@@ -176,12 +185,15 @@ class SyncClient:
             if self._is_connected:
                 self._put(sync_pb2.SyncRequest(inventory=inventory))
 
-    def _put(self, message: sync_pb2.SyncRequest) -> None:
+    def _put(self, message: sync_pb2.SyncRequest) -> bool:
+        """Queue *message*; return whether there was room."""
         try:
             self._outgoing.put_nowait(message)
         except asyncio.QueueFull:
             # Control does not read; it will list this gate as a laggard, which is the truth.
             log.warning("control does not read the gate's messages")
+            return False
+        return True
 
 
 def _first_status(errors: BaseExceptionGroup[grpc.aio.AioRpcError]) -> str:

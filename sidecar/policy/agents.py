@@ -5,6 +5,7 @@ Laws:
 
 1. Every agent has an owner: the human principal behind it, who never approves its calls.
 2. A fact of one name has one type over all agents, so a policy that reads it means one thing.
+3. To contain a protected agent takes a second human or ``break-glass``; policies do not see it.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ class AgentSpec:
     groups: tuple[str, ...]
     labels: Mapping[str, str]
     facts: Mapping[str, Fact]
+    is_protected: bool = False
 
 
 class _Agent(FileModel):
@@ -47,6 +49,7 @@ class _Agent(FileModel):
         default_factory=dict
     )
     facts: dict[LabelKey, Any] = Field(default_factory=dict)
+    protected: bool = False
 
 
 class _AgentsFile(FileModel):
@@ -107,5 +110,6 @@ def parse_agents(document: Document, problems: list[DocumentError]) -> Mapping[s
             groups=tuple(dict.fromkeys(agent.groups)),
             labels=MappingProxyType(dict(agent.labels)),
             facts=MappingProxyType(facts),
+            is_protected=agent.protected,
         )
     return MappingProxyType(agents)

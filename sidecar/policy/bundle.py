@@ -42,6 +42,11 @@ from sidecar.documents import (
 )
 from sidecar.errors import DocumentError, ErrorReason
 from sidecar.policy.agents import AgentSpec, parse_agents
+from sidecar.policy.approval_rules import (
+    DEFAULT_APPROVAL_RULES,
+    ApprovalRules,
+    parse_approval_rules,
+)
 from sidecar.policy.cases import PolicyCase, parse_cases
 from sidecar.policy.cedar_text import parse_statements
 from sidecar.policy.issuers import IssuerSpec, parse_issuers
@@ -63,7 +68,7 @@ MAX_BUNDLE_BYTES: Final = 16 << 20
 _MAX_PROBLEMS: Final = 500  # beyond that, looking for more only costs time
 
 _REQUIRED: Final = ("tools.yaml", "agents.yaml", "operators.yaml")
-_OPTIONAL: Final = ("limits.yaml", "issuers.yaml")
+_OPTIONAL: Final = ("limits.yaml", "issuers.yaml", "approvals.yaml")
 _POLICY_FILE: Final = re.compile(r"policies/[A-Za-z0-9][A-Za-z0-9._-]{0,100}\.cedar", re.ASCII)
 _TEST_FILE: Final = re.compile(r"tests/[A-Za-z0-9][A-Za-z0-9._-]{0,100}\.yaml", re.ASCII)
 _KEY_FILE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,100}\.json", re.ASCII)
@@ -85,6 +90,7 @@ class Bundle:
     policies: tuple[PolicySpec, ...]
     tests: tuple[PolicyCase, ...]
     schema: cedarpy.Schema = field(repr=False, compare=False)
+    approvals: ApprovalRules = DEFAULT_APPROVAL_RULES
 
 
 def digest_of(files: Mapping[str, bytes]) -> str:
@@ -219,6 +225,9 @@ class _Loader:
             "issuers.yaml",
             lambda document, problems: parse_issuers(document, problems, files=self._files),
         )
+        approvals = self._parse(
+            "approvals.yaml", lambda document, _problems: parse_approval_rules(document)
+        )
         known_tools = self._names("tools.yaml", "tools")
         known_agents = self._names("agents.yaml", "agents")
         if known_tools is None or known_agents is None:  # the rest would only echo that
@@ -257,6 +266,7 @@ class _Loader:
             policies=policies,
             tests=tuple(cases),
             schema=schema,
+            approvals=approvals or DEFAULT_APPROVAL_RULES,
         )
 
     def _check_places(self) -> None:

@@ -91,6 +91,8 @@ class ToolSpec:
     visible: RecordType = field(repr=False)
     """What of the arguments a policy can see."""
     validator: ArgumentsValidator = field(repr=False, compare=False)
+    undo: str = ""
+    """How a call is undone, in words for whoever must decide about one; empty if nobody said."""
 
     def validate_arguments(self, arguments: object) -> ArgumentProblem | None:
         """Return why *arguments* do not fit this tool, or None if they do."""
@@ -110,6 +112,7 @@ class _Token(FileModel):
 class _Tool(FileModel):
     class_: Annotated[Literal["read", "write", "destructive", "external"], Field(alias="class")]
     description: Sentence = ""
+    undo: Sentence = ""
     data_class: DataClass = "general"
     arguments: dict[str, Any] = Field(default_factory=lambda: dict(NO_ARGUMENTS))
     reveal: list[str] = Field(default_factory=list)
@@ -241,4 +244,5 @@ def _spec(name: str, tool: _Tool) -> ToolSpec:
         token_issuer=None if tool.token is None else tool.token.issuer,
         visible=visible_record(tool.arguments),
         validator=ArgumentsValidator(tool.arguments, reveal=reveal),
+        undo=tool.undo,
     )

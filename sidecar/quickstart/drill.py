@@ -10,19 +10,18 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
-import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from sidecar.errors import EnvironmentFailure
+from sidecar.quickstart.commands import run_holdfast
 from sidecar.quickstart.dataset import Suite
 from sidecar.sdk import Guard
 from sidecar.supervisor.host import Host
-from sidecar.supervisor.process import holdfast_command
 
-__all__ = ["CALLERS", "DrillResult", "Traffic", "drill", "run_holdfast"]
+__all__ = ["CALLERS", "DrillResult", "Traffic", "drill", "verify_logs"]
 
 CALLERS: Final = 64
 _WARM_UP_CALLS: Final = 2000
@@ -51,6 +50,12 @@ class DrillResult:
     replayed_denied: int = 0
     verify_output: dict[str, Any] = field(default_factory=dict)
     audit: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def directive_epoch(self) -> int:
+        """The epoch of the directive that killed the agent."""
+        name = str(self.handler_output.get("receipt", {}).get("directive", ""))
+        return int(name.removeprefix("directives/") or 0)
 
     @property
     def call_to_last_allow_ms(self) -> float:
@@ -132,31 +137,6 @@ class Traffic:
                 self._reached.set()
 
 
-async def run_holdfast(host: Host, *arguments: str) -> tuple[int, dict[str, Any]]:
-    """Run ``holdfast`` with *arguments* and ``--json``; return exit code and what it printed."""
-    process = await asyncio.create_subprocess_exec(
-        *holdfast_command(*arguments, "--json"),
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-        env={
-            **os.environ,
-            "HOLDFAST_STATE_DIR": str(host.layout.root),
-            "HOLDFAST_RUNTIME_DIR": str(host.layout.runtime),
-            "HOLDFAST_LISTEN": host.listen,
-        },
-    )
-    async with asyncio.timeout(_DEADLINE_S):
-        out, err = await process.communicate()
-    assert process.returncode is not None  # noqa: S101 - communicate() waited
-    try:
-        return process.returncode, json.loads(out)
-    except ValueError as exc:
-        raise EnvironmentFailure(
-            f"holdfast {' '.join(arguments[:2])} said no JSON: {err.decode(errors='replace')[-500:]}"
-        ) from exc
-
-
 async def drill(host: Host, suite: Suite, step: Step) -> DrillResult:
     """Contain the agent of *suite* while 64 callers use it, and prove that it held.
 
@@ -201,10 +181,8 @@ async def drill(host: Host, suite: Suite, step: Step) -> DrillResult:
 
     step("the agent's recorded calls are asked again, all of them")
     await _replay(host, suite, result)
-    step("containment and every log are verified")
+    step("containment is verified")
     _, result.verify_output = await run_holdfast(host, "verify-containment", suite.name)
-    await host.stop()
-    result.audit = await _verify_logs(host)
     return result
 
 
@@ -240,8 +218,10 @@ async def _replay(host: Host, suite: Suite, result: DrillResult) -> None:
             result.replayed_denied += not decision.allowed and decision.reasons[0].code == "KILLED"
 
 
-async def _verify_logs(host: Host) -> list[dict[str, Any]]:
-    """Verify every log of the host offline, with the verifier that is a program of its own."""
+async def verify_logs(host: Host, step: Step) -> list[dict[str, Any]]:
+    """Stop the host and verify every log, with the verifier that is a program of its own."""
+    step("everything is stopped, and every log is verified")
+    await host.stop()
     verified = []
     for name, directory, key in host.audit_logs():
         code, output = await run_holdfast(

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from sidecar.quickstart.dataset import Suite, Task
-from sidecar.sdk import Decision, Guard
+from sidecar.sdk import Decision, Effect, Guard
 
 __all__ = ["SuiteResult", "TaskResult", "percentile", "replay_suite"]
 
@@ -21,6 +21,8 @@ class TaskResult:
     task: str
     effects: tuple[str, ...]
     reasons: tuple[str, ...]
+    tiers: tuple[str, ...]
+    """What each held call waits for; empty for the others."""
 
     @property
     def is_fully_allowed(self) -> bool:
@@ -71,10 +73,13 @@ async def _replay_task(guard: Guard, task: Task, result: SuiteResult) -> TaskRes
         result.latencies_us.append((time.perf_counter_ns() - start) / 1000)
         result.cached += decision.is_cached
         decisions.append(decision)
+        if decision.effect is Effect.HOLD:
+            await guard.cancel_approval(decision)  # this is a rehearsal: nobody waits for it
     return TaskResult(
         task.id,
         tuple(str(decision.effect) for decision in decisions),
         tuple(decision.reasons[0].code for decision in decisions),
+        tuple(decision.obligations.hold_tier for decision in decisions),
     )
 
 

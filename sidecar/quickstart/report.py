@@ -9,14 +9,30 @@ from typing import Any
 from rich.console import Console
 from rich.panel import Panel
 from rich.table import Table
+from rich.text import Text
 
 from sidecar.quickstart.drill import DrillResult
+from sidecar.quickstart.humans import HeldCall, HeldRelease
 from sidecar.quickstart.replay import SuiteResult, percentile
 
-__all__ = ["as_data", "show_drill", "show_replay"]
+__all__ = ["as_data", "is_proved", "show_drill", "show_humans", "show_replay"]
 
 
-def as_data(results: Sequence[SuiteResult], drill: DrillResult) -> dict[str, Any]:
+def is_proved(
+    data: dict[str, Any], drill: DrillResult, held: HeldCall, release: HeldRelease
+) -> bool:
+    """Return whether everything that was shown holds; what still waits for a human is no failure."""
+    return (
+        drill.held
+        and not data["injection"]["fully_allowed"]
+        and (held.is_open or held.is_proved)
+        and (release.is_open or release.is_proved)
+    )
+
+
+def as_data(
+    results: Sequence[SuiteResult], drill: DrillResult, held: HeldCall, release: HeldRelease
+) -> dict[str, Any]:
     """Return everything the quickstart shows, as JSON-ready data."""
     benign = [effect for result in results for t in result.benign for effect in t.effects]
     injection = [task for result in results for task in result.injection if task.effects]
@@ -59,6 +75,27 @@ def as_data(results: Sequence[SuiteResult], drill: DrillResult) -> dict[str, Any
             "verify_containment": drill.verify_output,
             "audit": drill.audit,
             "held": drill.held,
+        },
+        "held_call": {
+            "agent": held.agent,
+            "tool": held.tool,
+            "approval": held.approval,
+            "granted_by": held.granted_by,
+            "granted_effect": held.granted_effect,
+            "changed_effect": held.changed_effect,
+            "second_effect": held.second_effect,
+            "open": held.is_open,
+            "proved": held.is_proved,
+        },
+        "held_release": {
+            "operation": release.operation,
+            "self_grant_refused": release.self_grant_refused,
+            "granted_by": release.granted_by,
+            "state": release.state,
+            "effect_before": release.effect_before,
+            "effect_after": release.effect_after,
+            "open": release.is_open,
+            "proved": release.is_proved,
         },
     }
 
@@ -138,6 +175,36 @@ def show_drill(console: Console, drill: DrillResult) -> None:
     table = Table(show_header=False, box=None, padding=(0, 1))
     for ok, text in _proofs(drill):
         table.add_row("[green]✓[/]" if ok else "[red]✗[/]", text)
+    console.print(table)
+
+
+def show_humans(console: Console, held: HeldCall, release: HeldRelease) -> None:
+    """Show what waited for a human, where it can be decided, and what was decided."""
+    rows: list[tuple[bool | None, str]] = []
+    call, operation = held.approval, release.operation
+    rows.append((None, f"{call['summary']} [{call['tier']}]\n{call['url']}"))
+    if not held.is_open:
+        rows.append(
+            (
+                held.is_proved,
+                f"granted by {held.granted_by}: the call was allowed ({held.granted_effect}), once: "
+                f"again it is {held.second_effect}, changed it is {held.changed_effect}",
+            )
+        )
+    rows.append((None, f"{operation['summary']}\n{operation['url']}"))
+    if not release.is_open:
+        rows.append(
+            (
+                release.is_proved,
+                f"not by {operation['requester']} alone; granted by {release.granted_by}: "
+                f"{release.state}, and the agent's call is {release.effect_after} after "
+                f"{release.effect_before}",
+            )
+        )
+    table = Table(title="What waited for a human", show_header=False, box=None, padding=(0, 1))
+    for ok, text in rows:
+        mark = "·" if ok is None else "[green]✓[/]" if ok else "[red]✗[/]"
+        table.add_row(mark, Text(text))
     console.print(table)
 
 

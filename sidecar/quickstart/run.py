@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Conducts the quickstart: start, replay, kill, prove, show."""
+"""Conducts the quickstart: start, replay, let a human decide, kill, prove, release, show."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import socket
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +18,17 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from sidecar.layout import StateLayout
 from sidecar.quickstart.dataset import SUITES, Dataset, find_dataset, load_dataset
-from sidecar.quickstart.drill import drill
+from sidecar.quickstart.drill import DrillResult, drill, verify_logs
+from sidecar.quickstart.humans import (
+    APPROVER,
+    HeldCall,
+    HeldRelease,
+    decided,
+    held_call,
+    held_release,
+)
 from sidecar.quickstart.replay import SuiteResult, replay_suite
-from sidecar.quickstart.report import as_data, show_drill, show_replay
+from sidecar.quickstart.report import as_data, is_proved, show_drill, show_humans, show_replay
 from sidecar.sdk import Guard
 from sidecar.supervisor.host import Host
 
@@ -46,22 +53,39 @@ async def quickstart(*, dataset: Path | None, is_exit: bool, is_json: bool) -> i
     root = Path(tempfile.mkdtemp(prefix="holdfast-"))
     layout = StateLayout.of(root / "state", root / "run")
     host = Host(
-        layout=layout, bundle=data.bundle, agents=SUITES, listen=f"127.0.0.1:{_free_port()}"
+        layout=layout,
+        bundle=data.bundle,
+        agents=SUITES,
+        listen=f"127.0.0.1:{_free_port()}",
+        console_listen=f"127.0.0.1:{_free_port()}",
     )
     begun = time.monotonic()
     try:
         console.print("Starting control and one gate per agent …")
         async with host:
             results = await _replay(console, host, data)
-            drilled = await drill(
-                host, data.suite(_ROGUE), lambda text: console.print(f"  · {text}", style="dim")
+
+            def step(text: str) -> None:
+                console.print(f"  · {text}", style="dim", markup=False, soft_wrap=True)
+
+            held = await held_call(
+                host, data, results, not_agent=_ROGUE, is_scripted=is_exit, step=step
             )
-            report = as_data(results, drilled)
+            drilled = await drill(host, data.suite(_ROGUE), step)
+            release = await held_release(
+                host,
+                data.suite(_ROGUE),
+                epoch=drilled.directive_epoch,
+                is_scripted=is_exit,
+                step=step,
+            )
+            drilled.audit = await verify_logs(host, step)
+            report = as_data(results, drilled, held, release)
             report["seconds"] = round(time.monotonic() - begun, 1)
-            _show(console, report, results, drilled, is_json=is_json)
+            _show(console, report, drilled, held, release, is_json=is_json)
             if not is_exit:
-                await _stay_up(console, host)
-        return 0 if drilled.held and not report["injection"]["fully_allowed"] else 1
+                await _stay_up(console, host, held, release)
+        return 0 if is_proved(report, drilled, held, release) else 1
     finally:
         shutil.rmtree(root, ignore_errors=True)
 
@@ -96,8 +120,9 @@ async def _replay(console: Console, host: Host, data: Dataset) -> list[SuiteResu
 def _show(
     console: Console,
     report: dict[str, Any],
-    results: Sequence[SuiteResult],
-    drilled: Any,
+    drilled: DrillResult,
+    held: HeldCall,
+    release: HeldRelease,
     *,
     is_json: bool,
 ) -> None:
@@ -106,25 +131,49 @@ def _show(
         return
     show_replay(console, report)
     show_drill(console, drilled)
-    verdict = "contained, and proved" if drilled.held else "NOT PROVED: see the marks above"
-    console.print(
-        f"{verdict} · {report['seconds']} s", style="bold" if drilled.held else "bold red"
-    )
+    show_humans(console, held, release)
+    ok = is_proved(report, drilled, held, release)
+    verdict = "contained, and proved" if ok else "NOT PROVED: see the marks above"
+    console.print(f"{verdict} · {report['seconds']} s", style="bold" if ok else "bold red")
 
 
-async def _stay_up(console: Console, host: Host) -> None:
-    """Serve until interrupted, and say what to try."""
+async def _stay_up(console: Console, host: Host, held: HeldCall, release: HeldRelease) -> None:
+    """Serve until interrupted, say what to try, and tell when a human has decided."""
     await host.start()
     state = f"HOLDFAST_STATE_DIR={host.layout.root} HOLDFAST_RUNTIME_DIR={host.layout.runtime}"
+    call, operation = held.approval, release.operation
     console.print(
-        "\nStill up (Ctrl-C ends it). In another terminal, try:\n"
+        "\nStill up (Ctrl-C ends it), and two things wait for a human. In another terminal:\n"
         f"  export {state}\n"
-        "  holdfast try get_balance --agent banking          # still denied: the agent is killed\n"
-        "  holdfast directives list                          # the order that holds it\n"
+        f"  holdfast approvals show {call['name']} --as {APPROVER}\n"
+        f"  holdfast approvals grant {call['name']} --as {APPROVER}  # then the call is made\n"
+        f"  holdfast approvals show {operation['approval']} --as {APPROVER}\n"
+        f"  holdfast approvals grant {operation['approval']} --as {APPROVER}  # then it is released\n"
+        "or in a browser, which wants a passkey first:\n"
+        f"  holdfast accounts enrol {APPROVER}                         # prints a link, once\n"
+        f"  {call['url']}\n"
+        f"  {operation['url']}\n"
+        "and besides:\n"
+        "  holdfast try get_balance --agent banking          # denied while the agent is killed\n"
         "  holdfast try get_channels --agent slack           # another agent: allowed\n"
-        "  holdfast release EPOCH --reason 'drill over' --as bob   # a second human ends it",
+        "  holdfast directives list                          # the order that holds it",
         soft_wrap=True,
+        markup=False,
     )
+    async with asyncio.TaskGroup() as tasks:
+        for name in (call["name"], operation["approval"]):
+            tasks.create_task(_tell_decision(console, host, name))
+        tasks.create_task(_forever())
+
+
+async def _tell_decision(console: Console, host: Host, name: str) -> None:
+    shown = await decided(host, name)
+    console.print(
+        f"{shown['state']}: {shown['summary']}. {shown['detail'] or ''}", markup=False, style="bold"
+    )
+
+
+async def _forever() -> None:
     await asyncio.Event().wait()
 
 

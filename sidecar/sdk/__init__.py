@@ -18,6 +18,22 @@
         ...
         await guard.log(decision.decision_id, Result.SUCCESS)
 
+**A call that a human must decide** is held, and says so at once. Whoever would rather wait::
+
+    @guard.tool("payments.refund", hold_timeout=600)     # seconds; the same for call and authorize
+    async def refund(customer: str) -> str: ...
+
+    except Held as held:                                 # or by hand, without hold_timeout
+        await tell(f"{held.reason}: {', '.join(held.approvers)} must decide, {held.url}")
+        decision = await held.wait(timeout=600)          # or: await held.cancel()
+
+A wait holds up no other call of the guard and survives restarts of the gate and of control. When the
+human has granted, the gate is asked about the identical call again, and its answer counts: the grant
+alone is no permission. A refusal is a ``Denied`` that says who refused; when the time has passed the
+call is still held, and the request stays open: the identical call, made later, finds the grant. A
+task that is cancelled while it waits withdraws its request, and a kill ends the wait at once.
+Arguments that contain a time or a random id make every call another one: grants are for exactly one.
+
 Threads and plain scripts use the same forms of ``SyncGuard``. A denial is a value
 (``decision.allowed``, ``decision.reasons``) or, in the first two forms, an error: ``Denied``,
 ``Held`` (a human must decide), ``Suspended`` (the agent is contained), ``GateUnavailable``.
@@ -52,6 +68,8 @@ from sidecar.sdk.errors import Denied, GateUnavailable, GuardError, Held, Suspen
 from sidecar.sdk.guard import Guard
 from sidecar.sdk.sync import SyncGuard
 from sidecar.sdk.values import (
+    ApprovalState,
+    ApprovalStatus,
     Containment,
     Decision,
     Effect,
@@ -63,6 +81,8 @@ from sidecar.sdk.values import (
 )
 
 __all__ = [
+    "ApprovalState",
+    "ApprovalStatus",
     "Call",
     "Containment",
     "Decision",

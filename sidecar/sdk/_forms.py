@@ -6,6 +6,7 @@ Laws:
 1. The body or function runs only after an ALLOW that is still valid, with the arguments decided on.
 2. However it ends, its outcome is reported, once, without waiting.
 3. A kill cancels what runs (unless asked not to), and shows as ``Suspended``.
+4. Nothing waits for a human unless that was asked for, and nothing blocks an event loop for one.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
 
 from sidecar.sdk._containment import ContainmentState
+from sidecar.sdk._holds import hold_seconds
 from sidecar.sdk._local import local_denial
 from sidecar.sdk._permit import Permit, Signature
 from sidecar.sdk.errors import error_of
@@ -37,6 +39,8 @@ class Forms:
     """What every asynchronous guard offers on top of deciding."""
 
     _state: ContainmentState
+    _hold_s: float = 0.0
+    """How long to wait for a human where the form does not say it."""
 
     async def authorize(
         self,
@@ -47,6 +51,7 @@ class Forms:
         cwd: str | None = None,
         nonce: str | None = None,
         session: str | None = None,
+        hold_timeout: timedelta | float | None = None,
     ) -> Decision:
         """Return whether *tool* may be called."""
         raise NotImplementedError
@@ -82,6 +87,7 @@ class Forms:
         session: str | None = None,
         cancel_on_kill: bool = True,
         ambiguous: tuple[type[BaseException], ...] = (),
+        hold_timeout: timedelta | float | None = None,
     ) -> Call:
         """Authorize on enter, report the outcome on exit.
 
@@ -102,7 +108,10 @@ class Forms:
             cancel_on_kill: Whether a kill cancels the body.
             ambiguous: Exceptions of the body after which nobody knows if it had its effect, besides
                 time-outs, lost connections and cancellations.
+            hold_timeout: How long entering waits for a human who must decide; 0 raises ``Held`` at
+                once. None is the guard's own ``hold_timeout``.
         """
+        wait_s = self._hold_s if hold_timeout is None else hold_seconds(hold_timeout)
         return Call(
             self,
             lambda: self.authorize(
@@ -112,6 +121,7 @@ class Forms:
                 cwd=cwd,
                 nonce=nonce,
                 session=session,
+                hold_timeout=wait_s,
             ),
             cancel_on_kill=cancel_on_kill,
             ambiguous=ambiguous,
@@ -125,6 +135,7 @@ class Forms:
         permit_parameter: str | None = None,
         cancel_on_kill: bool = True,
         ambiguous: tuple[type[BaseException], ...] = (),
+        hold_timeout: timedelta | float | None = None,
     ) -> Callable[[Callable[P, R]], Callable[P, R]]:
         """Decorate a function so that it runs only when the gate allows it.
 
@@ -137,7 +148,10 @@ class Forms:
             permit_parameter: Parameter that takes the ``Permit`` (for its addresses).
             cancel_on_kill: Whether a kill cancels the function; not possible for a blocking one.
             ambiguous: As for ``call``.
+            hold_timeout: As for ``call``. A blocking function that is called in an event loop's own
+                thread never waits: that would stop the loop.
         """
+        wait_s = self._hold_s if hold_timeout is None else hold_seconds(hold_timeout)
 
         def decorate(function: Callable[P, R]) -> Callable[P, R]:
             refuse_generator(function)
@@ -152,7 +166,10 @@ class Forms:
                 call = Call(
                     self,
                     lambda: self.authorize(
-                        name, bound.arguments, session=session() if session else None
+                        name,
+                        bound.arguments,
+                        session=session() if session else None,
+                        hold_timeout=wait_s,
                     ),
                     cancel_on_kill=cancel_on_kill,
                     ambiguous=ambiguous,
@@ -170,7 +187,12 @@ class Forms:
             @functools.wraps(function)
             def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
                 return self.sync.run_tool(
-                    name, function, signature.bind(args, kwargs), session, ambiguous
+                    name,
+                    function,
+                    signature.bind(args, kwargs),
+                    session,
+                    ambiguous,
+                    0.0 if _is_in_loop() else wait_s,
                 )
 
             return guarded
@@ -190,6 +212,14 @@ def is_coroutine_function(function: Callable[..., Any]) -> bool:
     return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
         getattr(function, "__call__", None)  # noqa: B004 - the method itself, not whether it is there
     )
+
+
+def _is_in_loop() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
 
 
 def refuse_generator(function: Callable[..., Any]) -> None:

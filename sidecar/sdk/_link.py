@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One guard's connection: a channel, the two streams and the watch, in one event loop.
+"""One guard's connection: a channel, its streams, the watch and the waits, in one event loop.
 
 The only module that imports grpc together with ``_streams``; ``guard`` imports it at first use.
 Laws:
@@ -7,6 +7,8 @@ Laws:
 1. One channel. Its options belong to it alone: nothing process-wide is set in the agent's process.
 2. Every background task is owned here and ends with ``aclose``.
 3. A link is used only in the process and the event loop that made it.
+4. What is asked again after a human granted it has a stream and a deadline of its own: an answer that
+   came too late would waste the grant, and nobody else has to wait behind it.
 """
 
 from __future__ import annotations
@@ -19,13 +21,15 @@ from typing import Any, Final
 
 import grpc
 
-from sidecar.api.v1 import guard_pb2
+from sidecar.api.v1 import guard_pb2, types_pb2
 from sidecar.api.v1.guard_pb2_grpc import GuardServiceStub
 from sidecar.sdk import _fork
+from sidecar.sdk._approvals import Approvals
 from sidecar.sdk._containment import ContainmentState
+from sidecar.sdk._holds import AGAIN_S
 from sidecar.sdk._local import local_denial
 from sidecar.sdk._outcomes import Outcomes
-from sidecar.sdk._questions import Answer, Questions
+from sidecar.sdk._questions import Answer, Item, Questions
 from sidecar.sdk._settings import Settings
 from sidecar.sdk._streams import Backoff, Stream, is_cancelled
 from sidecar.sdk._wire import containment_of, decision_of, outcome_message, question_of, unused_id
@@ -73,6 +77,11 @@ class Link:
             deadline_s=settings.deadline.total_seconds(),
             on_unused=self.note_unused,
         )
+        self._patient_questions = Questions(
+            loop=self.loop,
+            deadline_s=max(AGAIN_S, settings.deadline.total_seconds()),
+            on_unused=self.note_unused,
+        )
         self.ask = self.questions.ask
         self.question_of = question_of
         self._session = settings.session
@@ -85,17 +94,43 @@ class Link:
         ask: Stream[Any, Any] = Stream(
             name="authorize", method=self._stub.AuthorizeStream, book=self.questions
         )
+        again: Stream[Any, Any] = Stream(
+            name="authorize-again", method=self._stub.AuthorizeStream, book=self._patient_questions
+        )
         tell: Stream[Any, Any] = Stream(name="log", method=self._stub.LogStream, book=self.outcomes)
         self._tasks = [
             self.loop.create_task(work, name=f"holdfast-{name}")
             for name, work in (
                 ("authorize", ask.run()),
+                ("authorize-again", again.run()),
                 ("log", tell.run()),
                 ("watch", self._watch()),
             )
         ]
         for task in self._tasks:
             task.add_done_callback(self._ended)
+        self.approvals = Approvals(
+            loop=self.loop,
+            stub=self._stub,
+            state=state,
+            is_ending=lambda: any(task.done() or task.cancelling() for task in self._tasks),
+        )
+
+    async def ask_for_waiter(self, question: Item, *, is_again: bool) -> Answer:
+        """Ask for a caller who will wait for a human, or has: *is_again*.
+
+        If it is cancelled meanwhile, an ALLOW is reported as not used, and a HOLD is withdrawn.
+        """
+        book = self._patient_questions if is_again else self.questions
+        future = book.ask(question)
+        try:
+            return await asyncio.shield(future)
+        except asyncio.CancelledError:
+            if future.done() or book.has_left(question):
+                future.add_done_callback(lambda done: self._give_up(done.result()))
+            else:
+                future.cancel()
+            raise
 
     def conclude(self, answer: Answer, own_session: bool) -> Decision:
         """Return the decision that *answer* amounts to at this moment."""
@@ -116,6 +151,11 @@ class Link:
             decision_id = unused_id(answer)
             if decision_id:
                 self.note_unused(decision_id)
+
+    def _give_up(self, answer: Answer) -> None:
+        self.discard(answer)
+        if not isinstance(answer, Decision) and answer.effect == types_pb2.EFFECT_HOLD:
+            self.approvals.give_up(answer.obligations.approval)
 
     def report(
         self,
@@ -167,23 +207,30 @@ class Link:
 
     async def aclose(self, *, flush_s: float) -> None:
         """Deny what waits, give outcomes *flush_s* seconds to leave, and hang up."""
-        self.questions.close()
+        self._deny_all()
         try:
             async with asyncio.timeout(flush_s):
+                await self.approvals.settled()
                 await self.outcomes.settled()
         except TimeoutError:
             log.warning("closed before the gate confirmed every outcome")
         finally:
-            self.abandon()
-            await asyncio.gather(*self._tasks, return_exceptions=True)
+            ending = self.abandon()
+            await asyncio.gather(*ending, return_exceptions=True)
             await self._channel.close(None)
 
-    def abandon(self) -> None:
-        """Stop everything without waiting."""
-        self.questions.close()
+    def abandon(self) -> list[asyncio.Task[Any]]:
+        """Stop everything without waiting; return the tasks that are ending."""
+        self._deny_all()
         self.outcomes.close()
         for task in self._tasks:
             task.cancel()
+        return [*self._tasks, *self.approvals.abandon()]
+
+    def _deny_all(self) -> None:
+        self.questions.close()
+        self._patient_questions.close()
+        self.approvals.close()
 
     def bury(self) -> object:
         """Stay as it is, for ever, in a forked child: even being freed would touch the parent's."""
@@ -215,6 +262,6 @@ class Link:
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         """A background task never ends by itself; when one has ended, everything is denied."""
-        self.questions.close()
+        self._deny_all()
         if not task.cancelled():
             log.error("the guard failed and denies from now on", exc_info=task.exception())

@@ -93,6 +93,10 @@ class Questions:
             self._wanted.set()
         return future
 
+    def has_left(self, item: Item) -> bool:
+        """Return whether *item*, which was asked here, has been taken for sending."""
+        return 0 < item.id <= self._last_sent
+
     def close(self) -> None:
         """Deny whatever waits and whatever comes."""
         self._is_closed = True

@@ -3,7 +3,8 @@
 
 Laws:
 
-1. There is no setting that allows anything: no "disabled", no "fail open".
+1. There is no setting that allows anything: no "disabled", no "fail open". Waiting longer for a human
+   is none either.
 2. Only Unix sockets: the socket is the agent's identity, and a network address would have none.
 3. A token is held in memory only between a change of its file and the next, and shown nowhere.
 """
@@ -25,9 +26,10 @@ __all__ = ["DEFAULT_DEADLINE", "Settings", "TokenFile", "TokenProvider"]
 DEFAULT_DEADLINE: Final = timedelta(milliseconds=250)
 _MIN_DEADLINE: Final = timedelta(milliseconds=1)
 _MAX_DEADLINE: Final = timedelta(minutes=1)
+_MAX_HOLD_TIMEOUT: Final = timedelta(hours=24)
 _MAX_SOCKET_PATH: Final = 107
 _SESSION: Final = re.compile(r"(?:[A-Za-z0-9][A-Za-z0-9._:-]{0,127})?")
-_DIGITS: Final = re.compile(r"[0-9]{1,6}")
+_DIGITS: Final = re.compile(r"[0-9]{1,8}")
 
 TokenProvider = Callable[[], str]
 """Returns the agent's token, or an empty string if it has none at present."""
@@ -42,6 +44,7 @@ class Settings:
         session: Session of the agent's runtime that calls belong to unless they say otherwise.
         deadline: How long a call waits for its decision before it is denied here.
         token_provider: Called for each decision; must not block.
+        hold_timeout: How long the decorator and ``call`` wait for a human, unless they say so.
 
     Raises:
         ValueError: a setting can't be used.
@@ -51,6 +54,7 @@ class Settings:
     session: str = ""
     deadline: timedelta = DEFAULT_DEADLINE
     token_provider: TokenProvider | None = field(default=None, repr=False)
+    hold_timeout: timedelta = timedelta(0)
 
     def __post_init__(self) -> None:
         path = self.address.removeprefix("unix:")
@@ -67,13 +71,15 @@ class Settings:
             )
         if not _MIN_DEADLINE <= self.deadline <= _MAX_DEADLINE:
             raise ValueError("the deadline must lie between one millisecond and one minute")
+        if not timedelta(0) <= self.hold_timeout <= _MAX_HOLD_TIMEOUT:
+            raise ValueError("the time to wait for a human must lie between none and 24 hours")
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None) -> Settings:
         """Return the settings that the environment holds.
 
-        ``HOLDFAST_ADDRESS`` is required; ``HOLDFAST_SESSION``, ``HOLDFAST_DEADLINE_MS`` and
-        ``HOLDFAST_TOKEN_FILE`` are optional.
+        ``HOLDFAST_ADDRESS`` is required; ``HOLDFAST_SESSION``, ``HOLDFAST_DEADLINE_MS``,
+        ``HOLDFAST_HOLD_TIMEOUT_MS`` and ``HOLDFAST_TOKEN_FILE`` are optional.
 
         Raises:
             ValueError: one is missing or can't be used; says which.
@@ -85,16 +91,21 @@ class Settings:
                 "HOLDFAST_ADDRESS is not set: start the agent with 'holdfast run', or set it to "
                 "'unix:' and the path of the agent's guard.sock"
             )
-        text = env.get("HOLDFAST_DEADLINE_MS", "")
-        if text and not _DIGITS.fullmatch(text):
-            raise ValueError("HOLDFAST_DEADLINE_MS must be a whole number of milliseconds")
         token_file = env.get("HOLDFAST_TOKEN_FILE", "")
         return cls(
             address=address,
             session=env.get("HOLDFAST_SESSION", ""),
-            deadline=timedelta(milliseconds=int(text)) if text else DEFAULT_DEADLINE,
+            deadline=_milliseconds(env, "HOLDFAST_DEADLINE_MS", DEFAULT_DEADLINE),
             token_provider=TokenFile(Path(token_file)) if token_file else None,
+            hold_timeout=_milliseconds(env, "HOLDFAST_HOLD_TIMEOUT_MS", timedelta(0)),
         )
+
+
+def _milliseconds(env: Mapping[str, str], name: str, default: timedelta) -> timedelta:
+    text = env.get(name, "")
+    if text and not _DIGITS.fullmatch(text):
+        raise ValueError(f"{name} must be a whole number of milliseconds")
+    return timedelta(milliseconds=int(text)) if text else default
 
 
 class TokenFile:

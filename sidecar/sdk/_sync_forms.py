@@ -5,7 +5,7 @@ Laws:
 
 1. The body or function runs only after an ALLOW that is still valid, with the arguments decided on.
 2. However it ends, its outcome is reported, once, without waiting.
-3. Nothing cancels blocking code: a kill shows at its next call.
+3. Nothing cancels blocking code: a kill shows at its next call. A wait for a human it does end.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from types import TracebackType
 from typing import Any, ParamSpec, TypeVar
 
 from sidecar.sdk._forms import is_coroutine_function, refuse_generator
+from sidecar.sdk._holds import hold_seconds
 from sidecar.sdk._permit import BoundCall, Permit, Signature
 from sidecar.sdk.values import Decision, Result
 
@@ -30,6 +31,9 @@ R = TypeVar("R")
 class SyncForms:
     """What every blocking guard offers on top of deciding."""
 
+    _hold_s: float = 0.0
+    """How long to wait for a human where the form does not say it."""
+
     def authorize(
         self,
         tool: str,
@@ -39,6 +43,7 @@ class SyncForms:
         cwd: str | None = None,
         nonce: str | None = None,
         session: str | None = None,
+        hold_timeout: timedelta | float | None = None,
     ) -> Decision:
         """Return whether *tool* may be called."""
         raise NotImplementedError
@@ -64,8 +69,10 @@ class SyncForms:
         nonce: str | None = None,
         session: str | None = None,
         ambiguous: tuple[type[BaseException], ...] = (),
+        hold_timeout: timedelta | float | None = None,
     ) -> SyncCall:
         """Authorize on enter, report the outcome on exit; see ``Guard.call``."""
+        wait_s = self._hold_s if hold_timeout is None else hold_seconds(hold_timeout)
         return SyncCall(
             self,
             lambda: self.authorize(
@@ -75,6 +82,7 @@ class SyncForms:
                 cwd=cwd,
                 nonce=nonce,
                 session=session,
+                hold_timeout=wait_s,
             ),
             ambiguous=ambiguous,
         )
@@ -86,8 +94,10 @@ class SyncForms:
         session: Callable[[], str] | None = None,
         permit_parameter: str | None = None,
         ambiguous: tuple[type[BaseException], ...] = (),
+        hold_timeout: timedelta | float | None = None,
     ) -> Callable[[Callable[P, R]], Callable[P, R]]:
         """Decorate a function so that it runs only when the gate allows it; see ``Guard.tool``."""
+        wait_s = self._hold_s if hold_timeout is None else hold_seconds(hold_timeout)
 
         def decorate(function: Callable[P, R]) -> Callable[P, R]:
             refuse_generator(function)
@@ -98,7 +108,7 @@ class SyncForms:
             @functools.wraps(function)
             def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
                 return self.run_tool(
-                    name, function, signature.bind(args, kwargs), session, ambiguous
+                    name, function, signature.bind(args, kwargs), session, ambiguous, wait_s
                 )
 
             return guarded
@@ -112,11 +122,17 @@ class SyncForms:
         bound: BoundCall,
         session: Callable[[], str] | None,
         ambiguous: tuple[type[BaseException], ...],
+        wait_s: float = 0.0,
     ) -> R:
         """Run *function* as *bound* if the gate allows it; what the decorators do at each call."""
         call = SyncCall(
             self,
-            lambda: self.authorize(name, bound.arguments, session=session() if session else None),
+            lambda: self.authorize(
+                name,
+                bound.arguments,
+                session=session() if session else None,
+                hold_timeout=wait_s,
+            ),
             ambiguous=ambiguous,
         )
         with call as permit:

@@ -9,7 +9,9 @@ people and files the agent may influence. Laws:
 2. No character that opens markup, a quotation or a role tag comes from the gate's sentence.
 3. No word of the gate's sentence with a slash or a backslash (paths, URLs; but ``directives/7``) or
    longer than ``MAX_WORD`` (tokens, digests) is repeated.
-4. Only codes, our sentences and the gate's sentence enter; nothing of the call does.
+4. Only codes, our sentences, the gate's sentence and the name of an approval enter; nothing of the
+   call does, and not who may grant it: that is nobody the model should try to persuade.
+5. What to do next stands at the end and is never cut off.
 """
 
 from __future__ import annotations
@@ -30,6 +32,7 @@ _SCANNED: Final = 2_000
 """How much of a hostile sentence is looked at."""
 
 _CODE: Final = re.compile(r"[A-Z][A-Z0-9_]{0,62}")
+_APPROVAL: Final = re.compile(r"approvals/[A-Za-z0-9_-]{1,64}")
 _RESOURCE: Final = re.compile(r"(?:directives|approvals)/[A-Za-z0-9_-]+[.,;:]?")
 _SPACES: Final = frozenset({"Cc", "Zl", "Zp", "Zs"})
 _INVISIBLE: Final = frozenset({"Cf", "Cs", "Co", "Cn"})
@@ -42,6 +45,13 @@ _GENERAL: Final = {
     "HOLD": "This call waits for a person's decision",
 }
 _SENTENCES: Final = {
+    "APPROVAL_BINDING": "A person granted another call than this one",
+    "APPROVAL_CANCELLED": "A person was asked about this call, and the request ended undecided",
+    "APPROVAL_EXPIRED": "A person was asked about this call and did not decide in time",
+    "APPROVAL_LIMIT": "Too many calls of this agent wait for a person's decision",
+    "APPROVAL_REFUSED": "A person refused this call",
+    "APPROVAL_UNAVAILABLE": "A person must decide about this call, and nobody can be asked now",
+    "APPROVAL_UNKNOWN": "A person was asked about this call, and the request is not known any more",
     "AUDIT_UNAVAILABLE": "The gate cannot record the call, so it may not be made",
     "BUDGET_EXHAUSTED": "The budget for this tool is used up",
     "CONTAINMENT_HOLD": "Every call of this agent waits for a person's decision at present",
@@ -53,6 +63,8 @@ _SENTENCES: Final = {
     "KILLED": "This agent was stopped by its operators",
     "MALFORMED": "The arguments are not plain JSON",
     "MISSING_ARGUMENT": "An argument that the tool needs is missing",
+    "NO_APPROVER": "A person must decide about this call, and there is nobody who may",
+    "NO_CHANNEL": "A person must decide about this call, and nobody who may can be reached",
     "NO_POLICY_ALLOWS": "No policy allows this call",
     "OVERLOAD": "Too many calls wait at the same time",
     "POLICY_DENY": "A policy forbids this call",
@@ -68,7 +80,17 @@ _SENTENCES: Final = {
 }
 _STOP: Final = frozenset({"KILLED", "FROZEN"})
 _LATER: Final = frozenset(
-    {"BUDGET_EXHAUSTED", "DEADLINE", "GATE_UNAVAILABLE", "OVERLOAD", "RATE_LIMITED", "THROTTLED"}
+    {
+        "APPROVAL_LIMIT",
+        "APPROVAL_UNAVAILABLE",
+        "BUDGET_EXHAUSTED",
+        "DEADLINE",
+        "GATE_UNAVAILABLE",
+        "NO_CHANNEL",
+        "OVERLOAD",
+        "RATE_LIMITED",
+        "THROTTLED",
+    }
 )
 _REPAIR: Final = frozenset({"MALFORMED", "MISSING_ARGUMENT", "SCHEMA", "TOO_LARGE"})
 
@@ -107,7 +129,7 @@ def _is_harmless(word: str) -> bool:
     return ("/" not in word and "\\" not in word) or _RESOURCE.fullmatch(word) is not None
 
 
-def for_model(effect: str, reasons: Iterable[tuple[str, str]]) -> str:
+def for_model(effect: str, reasons: Iterable[tuple[str, str]], *, approval: str = "") -> str:
     """Return the text about a call that was not allowed, from ``(code, sentence)`` pairs."""
     parts: list[str] = []
     first = ""
@@ -119,15 +141,20 @@ def for_model(effect: str, reasons: Iterable[tuple[str, str]]) -> str:
         parts.append(f"{sentence} ({code})." + (f" The gate says: {told}." if told else ""))
     if not parts:
         parts.append(_GENERAL.get(effect, _GENERAL["DENY"]) + ".")
-    parts.append(_advice(effect, first))
-    return _clip(" ".join(parts), MAX_CHARACTERS)
+    if effect == "HOLD" and _APPROVAL.fullmatch(approval):
+        parts.append(f"The request is {approval}.")
+    advice = _advice(effect, first)
+    return f"{_clip(' '.join(parts), MAX_CHARACTERS - len(advice) - 1)} {advice}"
 
 
 def _advice(effect: str, code: str) -> str:
     if code in _STOP:
         return "Stop, and do not call any tool."
     if effect == "HOLD":
-        return "Do not try to reach the same end by other means while it waits."
+        return (
+            "It was not made. Do not repeat it in a loop, and do not try to reach the same end by "
+            "other means while it waits; tell the user instead."
+        )
     if code in _LATER:
         return "It was not made. It may be tried again later."
     if code in _REPAIR:

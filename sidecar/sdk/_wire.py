@@ -8,12 +8,13 @@ Laws:
 2. An ALLOW is believed only if it names its decision and a reason, lies in the future, and is of an
    effect this version knows. It is believed for ``MAX_ALLOW_LIFE_NS`` at most.
 3. No field of a question can make its message unsendable for the other questions in it.
+4. A state of an approval that is not spelt exactly as in the contract is UNKNOWN.
 """
 
 from __future__ import annotations
 
 import re
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -23,6 +24,8 @@ from sidecar.sdk._arguments import Unfit
 from sidecar.sdk._local import LOCAL_PREFIX, Cause, local_denial
 from sidecar.sdk.values import (
     NO_OBLIGATIONS,
+    ApprovalState,
+    ApprovalStatus,
     Containment,
     Decision,
     Effect,
@@ -35,6 +38,7 @@ from sidecar.sdk.values import (
 
 __all__ = [
     "MAX_ALLOW_LIFE_NS",
+    "approval_status_of",
     "confirmation_of",
     "containment_of",
     "decision_of",
@@ -64,6 +68,8 @@ _TOOL_CLASSES: Final = {
     types_pb2.TOOL_CLASS_DESTRUCTIVE: "destructive",
     types_pb2.TOOL_CLASS_EXTERNAL: "external",
 }
+_STATES: Final = {state.value: state for state in ApprovalState}
+_BEGIN: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _LEVELS: Final = {
     types_pb2.LEVEL_OBSERVE: "OBSERVE",
     types_pb2.LEVEL_THROTTLE: "THROTTLE",
@@ -201,7 +207,21 @@ def _obligations(message: types_pb2.Obligations) -> Obligations:
             )
             for program in message.executables
         ),
+        approval=message.approval,
+        hold_expire_time=_instant(message.hold_expire_time),
+        hold_approvers=tuple(message.hold_approvers),
+        hold_url=message.hold_url,
     )
+
+
+def _instant(time: Timestamp) -> datetime | None:
+    """Return *time*, or None if the gate did not say it or said none that exists."""
+    if time.seconds <= 0:
+        return None
+    try:
+        return _BEGIN + timedelta(seconds=time.seconds, microseconds=time.nanos // 1000)
+    except OverflowError:
+        return None
 
 
 def _nanoseconds(time: Timestamp) -> int:
@@ -218,6 +238,20 @@ def containment_of(message: guard_pb2.WatchContainmentResponse) -> Containment:
         cancel_in_flight=message.cancel_in_flight or message.level >= types_pb2.LEVEL_FREEZE,
         reason=_reason(reason) if reason.code else None,
         apply_time_ns=_nanoseconds(message.apply_time),
+    )
+
+
+def approval_status_of(
+    message: guard_pb2.WaitApprovalResponse | guard_pb2.CancelApprovalResponse,
+) -> ApprovalStatus:
+    """Return how the gate says that a request for a human's decision stands."""
+    state = _STATES.get(message.state, ApprovalState.UNKNOWN)
+    if isinstance(message, guard_pb2.CancelApprovalResponse):
+        return ApprovalStatus(state=state)
+    return ApprovalStatus(
+        state=state,
+        reason=_reason(message.reason) if message.HasField("reason") else None,
+        expire_time=_instant(message.expire_time),
     )
 
 

@@ -4,9 +4,9 @@
 Laws:
 
 1. ``authorize`` returns a decision or is cancelled; it raises only for misuse (``TypeError``,
-   ``RuntimeError``). Whatever is uncertain is a local denial.
+   ``ValueError``, ``RuntimeError``). Whatever is uncertain is a local denial.
 2. An ALLOW comes from the gate, for this question, on this connection, in time; nothing in this
-   process can make one.
+   process can make one, and neither can a human's grant: the gate is asked again.
 3. An ALLOW that is not used is reported as CANCELLED.
 """
 
@@ -23,10 +23,18 @@ from sidecar.sdk import _fork
 from sidecar.sdk._arguments import Unfit, encode_arguments
 from sidecar.sdk._containment import ContainmentState
 from sidecar.sdk._forms import Forms, KilledEvent
+from sidecar.sdk._holds import HeldCall, approval_name, hold_seconds, remember
 from sidecar.sdk._local import Cause, local_denial
 from sidecar.sdk._settings import DEFAULT_DEADLINE, Settings, TokenProvider
-from sidecar.sdk.errors import GateUnavailable
-from sidecar.sdk.values import Containment, Decision, LogConfirmation, Result
+from sidecar.sdk.errors import GateUnavailable, error_of
+from sidecar.sdk.values import (
+    ApprovalStatus,
+    Containment,
+    Decision,
+    Effect,
+    LogConfirmation,
+    Result,
+)
 
 if TYPE_CHECKING:
     from sidecar.sdk._link import Link
@@ -48,6 +56,8 @@ class Guard(Forms):
         session: Session that calls belong to unless they say otherwise.
         deadline: How long a call waits for its decision before it is denied here.
         token_provider: Called for each decision; returns the agent's token and must not block.
+        hold_timeout: How long the decorator and ``call`` wait for a human where they don't say it
+            themselves. They do not, unless it is set here, and raise ``Held`` at once.
 
     Raises:
         ValueError: an argument can't be used.
@@ -60,6 +70,7 @@ class Guard(Forms):
         session: str | None = None,
         deadline: timedelta = DEFAULT_DEADLINE,
         token_provider: TokenProvider | None = None,
+        hold_timeout: timedelta | float = 0.0,
     ) -> None:
         self._setup(
             Settings(
@@ -67,6 +78,7 @@ class Guard(Forms):
                 session=session or "",
                 deadline=deadline,
                 token_provider=token_provider,
+                hold_timeout=timedelta(seconds=hold_seconds(hold_timeout)),
             )
         )
 
@@ -83,12 +95,14 @@ class Guard(Forms):
             session=settings.session,
             deadline=settings.deadline,
             token_provider=settings.token_provider,
+            hold_timeout=settings.hold_timeout,
         )
 
     def _setup(self, settings: Settings) -> None:
         self._settings = settings
         self._session = settings.session
         self._token_provider = settings.token_provider
+        self._hold_s = settings.hold_timeout.total_seconds()
         self._state = ContainmentState()
         self._link: Link | None = None
         self._twins: dict[str, SyncGuard] = {}
@@ -109,8 +123,13 @@ class Guard(Forms):
         cwd: str | None = None,
         nonce: str | None = None,
         session: str | None = None,
+        hold_timeout: timedelta | float | None = None,
     ) -> Decision:
         """Return whether *tool* may be called with *arguments*, now and once.
+
+        If a human must decide, that is a HOLD, at once. With *hold_timeout*, the human is awaited and
+        the gate asked again; what it says then is returned, the HOLD if the time passed, or a denial
+        that says who refused. Cancelling this call withdraws the request.
 
         Args:
             tool: Name of the tool in the policy's registry.
@@ -119,17 +138,23 @@ class Guard(Forms):
             cwd: Working directory that the tool will run in.
             nonce: Makes two otherwise equal calls differ.
             session: Session of this call, instead of the guard's.
+            hold_timeout: How long to wait for a human who must decide (seconds, if a number), beyond
+                the deadline. Not at all by default, whatever the guard's own ``hold_timeout`` is.
         """
+        wait_s = 0.0 if hold_timeout is None else hold_seconds(hold_timeout)
         link = self._link
         if link is None or link.loop is not asyncio.get_running_loop():
             link = self._connected()
         if link is None:
             return self._unreachable()
+        if session is None:
+            session = self._session
         try:
+            data = encode_arguments(arguments)
             question = link.question_of(
                 tool,
-                encode_arguments(arguments),
-                self._session if session is None else session,
+                data,
+                session,
                 url,
                 cwd,
                 nonce,
@@ -137,15 +162,30 @@ class Guard(Forms):
             )
         except Unfit as unfit:
             return local_denial(unfit.cause)
-        future = link.ask(question)
-        try:
-            answer = await future
-        except asyncio.CancelledError:
-            # The answer may have come in the same turn of the loop.
-            if future.done() and not future.cancelled():
-                link.discard(future.result())
-            raise
-        return link.conclude(answer, session is None or session == self._session)
+        if wait_s:
+            answer = await link.ask_for_waiter(question, is_again=False)
+        else:
+            future = link.ask(question)
+            try:
+                answer = await future
+            except asyncio.CancelledError:
+                # The answer may have come in the same turn of the loop.
+                if future.done() and not future.cancelled():
+                    link.discard(future.result())
+                raise
+        decision = link.conclude(answer, session == self._session)
+        if decision.effect is not Effect.HOLD:
+            return decision
+        call = HeldCall(
+            tool=tool,
+            arguments=data,
+            session=session,
+            url=url or "",
+            cwd=cwd or "",
+            nonce=nonce or "",
+        )
+        held = remember(decision, self, call)
+        return await self._outlast(held, call, wait_s) if wait_s else held
 
     @staticmethod
     def _token(provider: TokenProvider) -> str:
@@ -156,6 +196,87 @@ class Guard(Forms):
         if not isinstance(token, str):
             raise Unfit(Cause.TOKEN_UNREADABLE)
         return token
+
+    # -- waiting for a human ------------------------------------------------------------------
+
+    async def wait_approval(
+        self, approval: Decision | str, timeout: timedelta | float
+    ) -> ApprovalStatus:
+        """Return how the request for a human's decision stands, as soon as it is not PENDING.
+
+        Or when *timeout* (seconds, if a number) has passed. No status is a permission: once it is
+        GRANTED, ask ``authorize`` again with the identical call, which ``Held.wait`` and
+        ``hold_timeout`` do by themselves. Cancelling this withdraws the request; letting the time
+        pass does not.
+
+        Args:
+            approval: The held decision, or its ``obligations.approval``.
+            timeout: How long to wait; 0 to just look.
+
+        Raises:
+            GateUnavailable: the gate did not say in all that time.
+            Suspended: the agent was killed or frozen meanwhile.
+            ValueError: no human was asked about this decision.
+        """
+        name, timeout_s = approval_name(approval), hold_seconds(timeout)
+        link = self._connected()
+        if link is None:
+            raise GateUnavailable(self._unreachable())
+        status = await link.approvals.wait(name, timeout_s=timeout_s, is_own=True)
+        if isinstance(status, Decision):
+            raise error_of(status)
+        if status is None:
+            raise GateUnavailable(local_denial(Cause.NO_ANSWER))
+        return status
+
+    async def cancel_approval(self, approval: Decision | str) -> ApprovalStatus:
+        """Withdraw the request for a human's decision and return how it stands then.
+
+        Every caller that waits for it is denied. One that was decided already stays as it is.
+
+        Args:
+            approval: The held decision, or its ``obligations.approval``.
+
+        Raises:
+            GateUnavailable: the gate could not be told; the request ends by itself in time.
+            ValueError: no human was asked about this decision.
+        """
+        name = approval_name(approval)
+        link = self._connected()
+        if link is None:
+            raise GateUnavailable(self._unreachable())
+        status = await link.approvals.withdraw(name)
+        if status is None:
+            raise GateUnavailable(local_denial(Cause.NO_ANSWER))
+        return status
+
+    async def _outlast(self, held: Decision, call: HeldCall, timeout_s: float) -> Decision:
+        """Wait for the human who must decide *held* and return what the gate says then."""
+        link = self._connected()
+        if link is None:
+            return self._unreachable()
+        return await link.approvals.outlast(
+            held,
+            ask=lambda: self._ask_again(link, call),
+            timeout_s=timeout_s,
+            is_own=call.session == self._session,
+        )
+
+    async def _ask_again(self, link: Link, call: HeldCall) -> Decision:
+        try:
+            question = link.question_of(
+                call.tool,
+                call.arguments,
+                call.session,
+                call.url,
+                call.cwd,
+                call.nonce,
+                "" if self._token_provider is None else self._token(self._token_provider),
+            )
+        except Unfit as unfit:
+            return local_denial(unfit.cause)
+        answer = await link.ask_for_waiter(question, is_again=True)
+        return remember(link.conclude(answer, call.session == self._session), self, call)
 
     # -- the connection -----------------------------------------------------------------------
 
@@ -325,6 +446,7 @@ class Guard(Forms):
                 session=self._settings.session,
                 deadline=self._settings.deadline,
                 token_provider=self._settings.token_provider,
+                hold_timeout=self._settings.hold_timeout,
             )
             # Atomic, so that threads that race here get the same twin; the other never starts.
             twin = self._twins.setdefault("twin", made)

@@ -3,7 +3,8 @@
 
 A background thread of its own runs an event loop with a ``Guard`` in it. Laws:
 
-1. Usable from any number of threads; no call waits longer than its deadline and ``_GRACE_S``.
+1. Usable from any number of threads; no call waits longer than its deadline and ``_GRACE_S``, but for
+   one that waits for a human: that many seconds and ``OVERTIME_S`` more.
 2. After a fork the child never uses the parent's thread, loop or connection.
 3. The thread starts with the first use and never keeps the process alive.
 """
@@ -24,12 +25,20 @@ from typing import Any, Final, TypeVar
 
 from sidecar.sdk import _fork
 from sidecar.sdk._arguments import Unfit, encode_arguments
+from sidecar.sdk._holds import OVERTIME_S, HeldCall, Origin, hold_seconds, remember
 from sidecar.sdk._local import Cause, local_denial
 from sidecar.sdk._settings import DEFAULT_DEADLINE, Settings, TokenProvider
 from sidecar.sdk._sync_forms import SyncForms
 from sidecar.sdk.errors import GateUnavailable
 from sidecar.sdk.guard import Guard
-from sidecar.sdk.values import Containment, Decision, Effect, LogConfirmation, Result
+from sidecar.sdk.values import (
+    ApprovalStatus,
+    Containment,
+    Decision,
+    Effect,
+    LogConfirmation,
+    Result,
+)
 
 __all__ = ["KilledFlag", "SyncGuard"]
 
@@ -110,6 +119,7 @@ class SyncGuard(SyncForms):
         session: Session that calls belong to unless they say otherwise.
         deadline: How long a call waits for its decision before it is denied here.
         token_provider: Called for each decision in the guard's own thread; must not block.
+        hold_timeout: How long the decorator and ``call`` wait for a human where they don't say it.
 
     Raises:
         ValueError: an argument can't be used.
@@ -122,13 +132,16 @@ class SyncGuard(SyncForms):
         session: str | None = None,
         deadline: timedelta = DEFAULT_DEADLINE,
         token_provider: TokenProvider | None = None,
+        hold_timeout: timedelta | float = 0.0,
     ) -> None:
         self._settings = Settings(
             address=address,
             session=session or "",
             deadline=deadline,
             token_provider=token_provider,
+            hold_timeout=timedelta(seconds=hold_seconds(hold_timeout)),
         )
+        self._hold_s = self._settings.hold_timeout.total_seconds()
         self._lock = threading.Lock()
         self._killed = threading.Event()
         self._runner: _Runner | None = None
@@ -149,6 +162,7 @@ class SyncGuard(SyncForms):
             session=settings.session,
             deadline=settings.deadline,
             token_provider=settings.token_provider,
+            hold_timeout=settings.hold_timeout,
         )
 
     def __repr__(self) -> str:
@@ -163,8 +177,10 @@ class SyncGuard(SyncForms):
         cwd: str | None = None,
         nonce: str | None = None,
         session: str | None = None,
+        hold_timeout: timedelta | float | None = None,
     ) -> Decision:
         """Return whether *tool* may be called with *arguments*, now and once; see ``Guard``."""
+        wait_s = 0.0 if hold_timeout is None else hold_seconds(hold_timeout)
         runner = self._started()
         if runner is None:
             return self._unreachable()
@@ -173,13 +189,26 @@ class SyncGuard(SyncForms):
             data = encode_arguments(arguments)
         except Unfit as unfit:
             return local_denial(unfit.cause)
-        future = runner.submit(
-            runner.guard.authorize(tool, data, url=url, cwd=cwd, nonce=nonce, session=session)
+        return self._decided(
+            runner,
+            runner.guard.authorize(
+                tool, data, url=url, cwd=cwd, nonce=nonce, session=session, hold_timeout=wait_s
+            ),
+            wait_s,
         )
+
+    def _decided(
+        self, runner: _Runner, work: Coroutine[Any, Any, Decision], wait_s: float
+    ) -> Decision:
+        """Return the decision of *work*, which may wait *wait_s* for a human."""
+        future = runner.submit(work)
         if future is None:
             return local_denial(Cause.CLOSED)
+        timeout_s = self._settings.deadline.total_seconds() + _GRACE_S
+        if wait_s:
+            timeout_s += wait_s + OVERTIME_S + self._settings.deadline.total_seconds()
         try:
-            return future.result(self._settings.deadline.total_seconds() + _GRACE_S)
+            return self._own(future.result(timeout_s))
         except TimeoutError:
             cause = Cause.NO_ANSWER
         except concurrent.futures.CancelledError:
@@ -191,12 +220,46 @@ class SyncGuard(SyncForms):
         self._discard(runner, future)
         return local_denial(cause)
 
+    def _own(self, decision: Decision) -> Decision:
+        """Return *decision* so that, if it is held, it is this guard that waits for it."""
+        origin = decision._origin
+        return remember(decision, self, origin.call) if isinstance(origin, Origin) else decision
+
     def _discard(self, runner: _Runner, future: concurrent.futures.Future[Decision]) -> None:
         if future.cancel() or future.cancelled() or future.exception() is not None:
             return
         decision = future.result()
         if decision.effect is Effect.ALLOW:
             self._report(decision.decision_id, Result.CANCELLED, detail="answered too late")
+
+    def wait_approval(self, approval: Decision | str, timeout: timedelta | float) -> ApprovalStatus:
+        """Return how the request stands, as soon as it is not PENDING; see ``Guard``.
+
+        Raises:
+            GateUnavailable: the gate did not say in all that time.
+            Suspended: the agent was killed or frozen meanwhile.
+            ValueError: no human was asked about this decision.
+        """
+        seconds = hold_seconds(timeout)
+        return self._wait(
+            lambda guard: guard.wait_approval(approval, seconds), seconds + OVERTIME_S
+        )
+
+    def cancel_approval(self, approval: Decision | str) -> ApprovalStatus:
+        """Withdraw the request for a human's decision and return how it stands then; see ``Guard``.
+
+        Raises:
+            GateUnavailable: the gate could not be told; the request ends by itself in time.
+            ValueError: no human was asked about this decision.
+        """
+        return self._wait(lambda guard: guard.cancel_approval(approval), OVERTIME_S)
+
+    def _outlast(self, held: Decision, call: HeldCall, timeout_s: float) -> Decision:
+        """Wait for the human who must decide *held* and return what the gate says then."""
+        runner = self._started()
+        if runner is None:
+            return self._unreachable()
+        return self._decided(runner, runner.guard._outlast(held, call, timeout_s), timeout_s)
 
     def wait_ready(self, timeout: timedelta | float) -> None:
         """Return as soon as the gate answers.
@@ -335,6 +398,10 @@ class SyncGuard(SyncForms):
         except (TimeoutError, concurrent.futures.CancelledError):
             future.cancel()
             raise GateUnavailable(local_denial(Cause.NO_ANSWER)) from None
+        except BaseException:
+            # Interrupted: a wait for a human is given up by that. What has ended is not changed.
+            future.cancel()
+            raise
 
 
 def _close_at_exit(reference: weakref.ref[SyncGuard]) -> None:

@@ -12,29 +12,35 @@
         assert "ticket" in answer
         assert guard.calls[0].arguments == {"customer": "cust_1"}
 
+
+    async def test_refund_waits_for_a_human() -> None:
+        guard = FakeGuard(hold_timeout=60)
+        guard.hold("payments.refund", then="GRANTED")
+
+        assert await my_agent(guard).refund("cust_1") == "refunded"
+
 Laws:
 
 1. What is not scripted is denied, as an empty policy denies it.
 2. Everything else is the real thing: the same forms, errors, texts and argument rules.
+3. Nothing ever waits. What the script says of a held call happens when somebody begins to wait for
+   it; where it says nothing, the time is taken to have passed.
+4. A grant is for the identical call, once, and beats no denial.
 """
 
 from __future__ import annotations
 
-import itertools
-import json
-import time
 from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from sidecar.sdk._arguments import Unfit, encode_arguments
-from sidecar.sdk._containment import ContainmentState
-from sidecar.sdk._local import Cause, local_denial
+from sidecar.sdk._holds import HeldCall, approval_name
+from sidecar.sdk._script import Answer, RecordedCall, RecordedOutcome, Script
 from sidecar.sdk.guard import Guard
 from sidecar.sdk.sync import SyncGuard
 from sidecar.sdk.values import (
-    NO_OBLIGATIONS,
+    ApprovalState,
+    ApprovalStatus,
     Containment,
     Decision,
     Effect,
@@ -47,133 +53,17 @@ from sidecar.sdk.values import (
 __all__ = ["FakeGuard", "FakeSyncGuard", "RecordedCall", "RecordedOutcome"]
 
 _ADDRESS: Final = "unix:/nonexistent/guard.sock"
-_LIFE_NS: Final = 3_600_000_000_000
-"""An hour, so that a debugger does not make an ALLOW lapse."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RecordedCall:
-    """One question that was asked."""
-
-    tool: str
-    arguments: Mapping[str, Any]
-    session: str
-    url: str
-    cwd: str
-    nonce: str
-    decision: Decision
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RecordedOutcome:
-    """One outcome that was reported."""
-
-    decision_id: str
-    result: Result
-    detail: str
-    response_digest: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Answer:
-    effect: Effect
-    reason: Reason
-    obligations: Obligations = NO_OBLIGATIONS
-
-
-_DEFAULT: Final = _Answer(
-    effect=Effect.DENY, reason=Reason("NO_POLICY_ALLOWS", "no policy allows this call")
-)
-
-
-class _Script:
-    """What both fakes share."""
-
-    def __init__(self, session: str) -> None:
-        self.session = session
-        self.state = ContainmentState()
-        self.answers: dict[str, _Answer] = {}
-        self.queues: dict[str, list[_Answer]] = {}
-        self.calls: list[RecordedCall] = []
-        self.outcomes: list[RecordedOutcome] = []
-        self.is_closed = False
-        self._numbers = itertools.count(1)
-        self._epoch = 1
-
-    def decide(
-        self,
-        tool: str,
-        arguments: Mapping[str, Any] | bytes,
-        *,
-        url: str | None,
-        cwd: str | None,
-        nonce: str | None,
-        session: str | None,
-    ) -> Decision:
-        if self.is_closed:
-            return local_denial(Cause.CLOSED)
-        try:
-            data = encode_arguments(arguments)
-            parsed = json.loads(data)
-        except Unfit as unfit:
-            return local_denial(unfit.cause)
-        except ValueError:
-            return local_denial(Cause.ARGUMENTS_NOT_JSON)
-        decision = self._decision(tool)
-        self.calls.append(
-            RecordedCall(
-                tool=tool,
-                arguments=parsed,
-                session=self.session if session is None else session,
-                url=url or "",
-                cwd=cwd or "",
-                nonce=nonce or "",
-                decision=decision,
-            )
-        )
-        return decision
-
-    def contain(self, level: str) -> None:
-        self._epoch += 1
-        self.state.told(Containment(level=level, epoch=self._epoch, cancel_in_flight=bool(level)))
-
-    def note(
-        self, decision_id: str, result: Result, detail: str, response_digest: str
-    ) -> LogConfirmation:
-        mark = "" if all(o.decision_id != decision_id for o in self.outcomes) else "duplicate"
-        if all(call.decision.decision_id != decision_id for call in self.calls):
-            mark = "orphan"
-        self.outcomes.append(
-            RecordedOutcome(
-                decision_id=decision_id,
-                result=result,
-                detail=detail,
-                response_digest=response_digest,
-            )
-        )
-        return LogConfirmation(log_index=len(self.outcomes) - 1, mark=mark)
-
-    def _decision(self, tool: str) -> Decision:
-        if self.state.is_killed:
-            code = "FROZEN" if self.state.latest.level == "FREEZE" else "KILLED"
-            answer = _Answer(effect=Effect.DENY, reason=Reason(code, "the agent is contained"))
-        else:
-            queue = self.queues.get(tool)
-            answer = queue.pop(0) if queue else self.answers.get(tool, _DEFAULT)
-        return Decision(
-            effect=answer.effect,
-            reasons=(answer.reason,),
-            decision_id=f"dec_{next(self._numbers):032x}",
-            epoch=self._epoch,
-            valid_until_ns=time.time_ns() + _LIFE_NS,
-            obligations=answer.obligations,
-        )
+_ENDS: Final = frozenset(ApprovalState) - {
+    ApprovalState.PENDING,
+    ApprovalState.CONSUMED,
+    ApprovalState.UNKNOWN,
+}
 
 
 class _Scripting:
     """The methods by which a test tells a fake what to answer."""
 
-    _script: _Script
+    _script: Script
 
     @property
     def calls(self) -> list[RecordedCall]:
@@ -185,11 +75,17 @@ class _Scripting:
         """Every outcome that was reported, in order."""
         return self._script.outcomes
 
+    @property
+    def withdrawn(self) -> list[str]:
+        """The requests that were withdrawn, by the agent, a kill or the script, in order."""
+        cancelled = ApprovalState.CANCELLED
+        return [name for name, r in self._script.requests.items() if r.state is cancelled]
+
     def allow(self, tool: str, *, addresses: tuple[str, ...] = (), once: bool = False) -> None:
         """Allow *tool* from now on, or for the next call only (*once*, which can be queued)."""
         self._set(
             tool,
-            _Answer(
+            Answer(
                 effect=Effect.ALLOW,
                 reason=Reason("POLICY_ALLOW", "the test allows it"),
                 obligations=Obligations(addresses=addresses),
@@ -206,16 +102,44 @@ class _Scripting:
         once: bool = False,
     ) -> None:
         """Deny *tool* from now on, or for the next call only."""
-        self._set(tool, _Answer(effect=Effect.DENY, reason=Reason(code, text)), once)
+        self._set(tool, Answer(effect=Effect.DENY, reason=Reason(code, text)), once)
 
-    def hold(self, tool: str, text: str = "the test holds it", *, once: bool = False) -> None:
-        """Hold *tool* for a human from now on, or for the next call only."""
+    def hold(
+        self,
+        tool: str,
+        text: str = "the test holds it",
+        *,
+        then: str = "",
+        by: str = "alice",
+        once: bool = False,
+    ) -> None:
+        """Hold *tool* for a human from now on, or for the next call only.
+
+        Args:
+            tool: The tool.
+            text: Why a human must decide.
+            then: What the human does as soon as somebody waits: ``GRANTED``, ``REFUSED``,
+                ``EXPIRED`` or ``CANCELLED``. Empty: nothing, in all the time the caller waits.
+            by: Who may decide, and does.
+            once: For the next call only.
+        """
+        state = ApprovalState(then) if then else None
+        if state is not None and state not in _ENDS:
+            raise ValueError(f"a human can't make a request {then}")
         self._set(
             tool,
-            _Answer(
+            Answer(
                 effect=Effect.HOLD,
                 reason=Reason("POLICY_HOLD", text),
-                obligations=Obligations(hold_reason=text, hold_tier="MEDIUM", hold_quorum=1),
+                obligations=Obligations(
+                    hold_reason=text,
+                    hold_tier="MEDIUM",
+                    hold_quorum=1,
+                    hold_approvers=(by,),
+                    hold_expire_time=datetime.now(UTC) + timedelta(hours=1),
+                ),
+                then=state,
+                by=by,
             ),
             once,
         )
@@ -230,7 +154,7 @@ class _Scripting:
         """End the containment."""
         self._script.contain("")
 
-    def _set(self, tool: str, answer: _Answer, once: bool) -> None:
+    def _set(self, tool: str, answer: Answer, once: bool) -> None:
         if once:
             self._script.queues.setdefault(tool, []).append(answer)
         else:
@@ -240,11 +164,11 @@ class _Scripting:
 class FakeGuard(_Scripting, Guard):
     """A ``Guard`` that asks a script."""
 
-    def __init__(self, *, session: str = "") -> None:
-        super().__init__(_ADDRESS, session=session)
-        self._script = _Script(session)
+    def __init__(self, *, session: str = "", hold_timeout: timedelta | float = 0.0) -> None:
+        super().__init__(_ADDRESS, session=session, hold_timeout=hold_timeout)
+        self._script = Script(session)
         self._state = self._script.state
-        self._fake_twin = FakeSyncGuard(_script=self._script)
+        self._fake_twin = FakeSyncGuard(hold_timeout=hold_timeout, _script=self._script)
 
     async def authorize(
         self,
@@ -255,9 +179,32 @@ class FakeGuard(_Scripting, Guard):
         cwd: str | None = None,
         nonce: str | None = None,
         session: str | None = None,
+        hold_timeout: timedelta | float | None = None,
     ) -> Decision:
         """Return what the script says."""
-        return self._script.decide(tool, arguments, url=url, cwd=cwd, nonce=nonce, session=session)
+        return self._script.decide(
+            self,
+            tool,
+            arguments,
+            url=url,
+            cwd=cwd,
+            nonce=nonce,
+            session=session,
+            hold_timeout=hold_timeout,
+        )
+
+    async def wait_approval(
+        self, approval: Decision | str, timeout: timedelta | float
+    ) -> ApprovalStatus:
+        """Return what the script says has come of the request."""
+        return self._script.look(approval_name(approval))
+
+    async def cancel_approval(self, approval: Decision | str) -> ApprovalStatus:
+        """Withdraw the request."""
+        return self._script.look(approval_name(approval), withdraw=True)
+
+    async def _outlast(self, held: Decision, call: HeldCall, timeout_s: float) -> Decision:
+        return self._script.outlast(self, held, call)
 
     async def wait_ready(self, timeout: timedelta | float) -> None:
         """Return: a script is always ready."""
@@ -302,9 +249,15 @@ class FakeGuard(_Scripting, Guard):
 class FakeSyncGuard(_Scripting, SyncGuard):
     """A ``SyncGuard`` that asks a script, in the caller's thread."""
 
-    def __init__(self, *, session: str = "", _script: _Script | None = None) -> None:
-        super().__init__(_ADDRESS, session=session)
-        self._script = _script or _Script(session)
+    def __init__(
+        self,
+        *,
+        session: str = "",
+        hold_timeout: timedelta | float = 0.0,
+        _script: Script | None = None,
+    ) -> None:
+        super().__init__(_ADDRESS, session=session, hold_timeout=hold_timeout)
+        self._script = _script or Script(session)
         self._script.state.listen(self._changed)
 
     def authorize(
@@ -316,9 +269,30 @@ class FakeSyncGuard(_Scripting, SyncGuard):
         cwd: str | None = None,
         nonce: str | None = None,
         session: str | None = None,
+        hold_timeout: timedelta | float | None = None,
     ) -> Decision:
         """Return what the script says."""
-        return self._script.decide(tool, arguments, url=url, cwd=cwd, nonce=nonce, session=session)
+        return self._script.decide(
+            self,
+            tool,
+            arguments,
+            url=url,
+            cwd=cwd,
+            nonce=nonce,
+            session=session,
+            hold_timeout=hold_timeout,
+        )
+
+    def wait_approval(self, approval: Decision | str, timeout: timedelta | float) -> ApprovalStatus:
+        """Return what the script says has come of the request."""
+        return self._script.look(approval_name(approval))
+
+    def cancel_approval(self, approval: Decision | str) -> ApprovalStatus:
+        """Withdraw the request."""
+        return self._script.look(approval_name(approval), withdraw=True)
+
+    def _outlast(self, held: Decision, call: HeldCall, timeout_s: float) -> Decision:
+        return self._script.outlast(self, held, call)
 
     def wait_ready(self, timeout: timedelta | float) -> None:
         """Return: a script is always ready."""

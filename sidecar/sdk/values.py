@@ -8,6 +8,7 @@ Laws:
 2. Only an ALLOW that is still valid is ``allowed``; a decision is true exactly then, so
    ``if decision:`` can't mistake a denial for a permission.
 3. Effects and reasons that this version does not know are never an ALLOW.
+4. No state of a human's decision is a permission: it is the gate, asked again, that allows.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ from sidecar.sdk import _text
 
 __all__ = [
     "NO_OBLIGATIONS",
+    "ApprovalState",
+    "ApprovalStatus",
     "Containment",
     "Decision",
     "Effect",
@@ -42,6 +45,21 @@ class Effect(StrEnum):
     ALLOW = "ALLOW"
     DENY = "DENY"
     HOLD = "HOLD"
+
+
+class ApprovalState(StrEnum):
+    """Where the request for a human's decision stands."""
+
+    PENDING = "PENDING"
+    GRANTED = "GRANTED"
+    """Ask the gate again, with the identical call: it allows it, once, or says what is so by now."""
+    CONSUMED = "CONSUMED"
+    """Granted, and the one call that the grant was for has been allowed."""
+    REFUSED = "REFUSED"
+    EXPIRED = "EXPIRED"
+    CANCELLED = "CANCELLED"
+    UNKNOWN = "UNKNOWN"
+    """The gate knows of no such request of this agent, or its answer could not be understood."""
 
 
 class Result(StrEnum):
@@ -92,6 +110,14 @@ class Obligations:
     hold_expiry: timedelta = timedelta(0)
     executables: tuple[Executable, ...] = ()
     """Programs of the call's commands: see ``Permit.verify_executables``."""
+    approval: str = ""
+    """``approvals/<id>``: the request that waits for a human (HOLD), or the grant that was used."""
+    hold_expire_time: datetime | None = None
+    """When the request is refused by itself; None if the gate did not say."""
+    hold_approvers: tuple[str, ...] = ()
+    """Who may decide, by operator name."""
+    hold_url: str = ""
+    """Where a human can decide; no credential. Empty if there is no such page."""
 
 
 NO_OBLIGATIONS: Final = Obligations()
@@ -114,6 +140,8 @@ class Decision:
     obligations: Obligations = NO_OBLIGATIONS
     is_cached: bool = False
     is_local: bool = False
+    _origin: object = field(default=None, repr=False, compare=False)
+    """What lets ``Held.wait`` ask again; lost when pickled."""
 
     @property
     def allowed(self) -> bool:
@@ -153,14 +181,31 @@ class Decision:
     def for_model(self) -> str:
         """Return a short text about this decision that may be shown to the language model.
 
-        One line of at most 500 characters: the reason codes, our own sentence about each, and the
-        gate's sentence without control characters, markup, paths and long words. Arguments, tokens
-        and metadata never enter it.
+        One line of at most 500 characters: the reason codes, our own sentence about each, the gate's
+        sentence without control characters, markup, paths and long words, and for a HOLD the name
+        of the request. Arguments, tokens, metadata, links and approvers never enter it.
         """
         if self.allowed:
             return "Allowed."
         reasons = [(reason.code, reason.text) for reason in self.reasons]
-        return _text.for_model(self.effect, reasons)
+        return _text.for_model(self.effect, reasons, approval=self.obligations.approval)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApprovalStatus:
+    """How the request for a human's decision stood when the gate last said.
+
+    False, always: no state is a permission. Once it is GRANTED, ask the gate again.
+    """
+
+    state: ApprovalState
+    reason: Reason | None = None
+    """Why it ended, and who decided. Holds words that people typed: show it as text."""
+    expire_time: datetime | None = None
+    """When a PENDING request is refused by itself, or a GRANTED one lapses."""
+
+    def __bool__(self) -> bool:
+        return False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,7 +22,13 @@ class Host:
     """Starts, restarts and stops control and gates over one state directory."""
 
     def __init__(
-        self, *, layout: StateLayout, bundle: Path, agents: Sequence[str], listen: str
+        self,
+        *,
+        layout: StateLayout,
+        bundle: Path,
+        agents: Sequence[str],
+        listen: str,
+        console_listen: str = "",
     ) -> None:
         self.layout = layout
         self.bundle = bundle
@@ -33,6 +39,8 @@ class Host:
             "HOLDFAST_RUNTIME_DIR": str(layout.runtime),
             "HOLDFAST_LISTEN": listen,
         }
+        if console_listen:
+            self._env["HOLDFAST_CONSOLE_LISTEN"] = console_listen
         self.control = ManagedProcess(
             "control",
             holdfast_command("control", "--dev", "--bundle", str(bundle), "--listen", listen),

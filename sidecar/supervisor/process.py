@@ -1,30 +1,27 @@
 # SPDX-License-Identifier: Apache-2.0
 """One supervised child process: started, waited for until it serves, stopped within a grace.
 
-A child never outlives its supervisor: the kernel kills it when the parent dies
-(``PR_SET_PDEATHSIG``), so a crashed ``holdfast up`` leaves no gate behind that nobody watches.
+A child never outlives its supervisor: the kernel kills it when the parent dies (``leash``), so a
+crashed ``holdfast up`` leaves no gate behind that nobody watches.
 """
 
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import os
-import signal
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
 from sidecar.errors import EnvironmentFailure, ErrorReason
+from sidecar.supervisor import leash
 from sidecar.supervisor.health import is_serving
 
 __all__ = ["ManagedProcess", "holdfast_command"]
 
-_PR_SET_PDEATHSIG: Final = 1
 _POLL_S: Final = 0.02
 _TAIL_BYTES: Final = 2000
-_LIBC: Final = ctypes.CDLL(None, use_errno=True)
 
 
 def holdfast_command(*arguments: str) -> list[str]:
@@ -32,8 +29,9 @@ def holdfast_command(*arguments: str) -> list[str]:
     return [sys.executable, "-m", "sidecar.cli.main", *arguments]
 
 
-def _die_with_parent() -> None:
-    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+def _leashed(command: Sequence[str]) -> list[str]:
+    # -I and -S: the leash needs neither this environment's packages nor its variables.
+    return [sys.executable, "-I", "-S", leash.__file__, str(os.getpid()), *command]
 
 
 class ManagedProcess:
@@ -62,12 +60,11 @@ class ManagedProcess:
         """Start the child; its output goes to the log file."""
         with self.log_file.open("ab") as output:
             self._process = await asyncio.create_subprocess_exec(
-                *self._command,
+                *_leashed(self._command),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
                 env={**os.environ, **self._env},
-                preexec_fn=_die_with_parent,
             )
 
     async def wait_serving(self, address: str, *, deadline_s: float) -> None:

@@ -13,7 +13,13 @@ from soar_actions.catalogue.action import (
     Parameter,
     RetryClass,
 )
-from soar_actions.catalogue.common import AGENT, COMMON_ERRORS, REASON
+from soar_actions.catalogue.common import (
+    AGENT,
+    COMMON_ERRORS,
+    HELD_ERRORS,
+    HELD_OUTPUTS,
+    REASON,
+)
 
 __all__ = ["CONTAIN_AGENT"]
 
@@ -23,7 +29,8 @@ CONTAIN_AGENT: Final = Action(
     "is a signed receipt that lists every gate.",
     effect=ActionEffect.CONTAIN,
     reversal="release agent, by a human other than the author",
-    approval="None: tightening needs one operator or automation.",
+    approval="None: tightening needs one operator or automation. Only where it reaches an agent "
+    "that is protected must another human grant it first: the status is PENDING until then.",
     permission="contain",
     retry=RetryClass.WITH_SAME_KEY,
     idempotency="One key per playbook run; the same key with other parameters is a conflict.",
@@ -53,6 +60,7 @@ CONTAIN_AGENT: Final = Action(
         Output(path="receipt.gates[].gate", description="Gate id.", example="banking"),
         Output(path="receipt.gates[].state", description="Its standing.", example="ENFORCED"),
         Output(path="receipt.last_allow_time", description="Last ALLOW before.", example=""),
+        *HELD_OUTPUTS,
     ),
     errors=(
         ErrorNote(
@@ -65,6 +73,7 @@ CONTAIN_AGENT: Final = Action(
             meaning="The target covers too much of the fleet for automation alone.",
             remedy="Let an operator with break-glass order it.",
         ),
+        *HELD_ERRORS,
         *COMMON_ERRORS,
     ),
     mappings={

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""release agent: end one directive; a human's act, relayed with that human's own credential."""
+"""release agent: ask for the end of one directive; it ends when another human has granted it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from soar_actions.catalogue.action import (
     Parameter,
     RetryClass,
 )
-from soar_actions.catalogue.common import COMMON_ERRORS, REASON
+from soar_actions.catalogue.common import COMMON_ERRORS, HELD_ERRORS, HELD_OUTPUTS, REASON
 
 __all__ = ["RELEASE_AGENT"]
 
@@ -23,8 +23,8 @@ RELEASE_AGENT: Final = Action(
     "agent stay.",
     effect=ActionEffect.LOOSEN,
     reversal="contain agent",
-    approval="A human with the role `release` who did not order the directive; the credential of "
-    "SOAR automation is refused.",
+    approval="Always: a human other than whoever asks must grant it, two if automation asks. Until "
+    "then the status is PENDING and the directive holds.",
     permission="release",
     retry=RetryClass.WITH_SAME_KEY,
     idempotency="One key per playbook run; the same key with other parameters is a conflict.",
@@ -40,18 +40,20 @@ RELEASE_AGENT: Final = Action(
     outputs=(
         Output(path="directive.state", description="RELEASED.", example="RELEASED"),
         Output(path="remaining[].epoch", description="Directives that still hold.", example=43),
+        *HELD_OUTPUTS,
     ),
     errors=(
         ErrorNote(
             reason="SECOND_HUMAN_NEEDED",
-            meaning="The author may not release, nor may automation.",
-            remedy="Let another human with the role `release` do it.",
+            meaning="This operator may not ask for it, or not alone.",
+            remedy="Let another human with the role `release` ask.",
         ),
         ErrorNote(
             reason="ALREADY_RELEASED",
             meaning="The directive does not stand any more.",
             remedy="List the directives.",
         ),
+        *HELD_ERRORS,
         *COMMON_ERRORS,
     ),
     mappings={"OCSF": "7001 Remediation Activity: Restore", "OpenC2": "restore"},

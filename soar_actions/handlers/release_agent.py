@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from sidecar.api.v1 import containment_pb2
 from soar_actions.client import ControlClient
+from soar_actions.handlers.held import operation_data, pending
 from soar_actions.handlers.render import directive_data
 from soar_actions.handlers.result import Result, Status
 
@@ -14,12 +15,15 @@ __all__ = ["release_agent"]
 
 
 async def release_agent(client: ControlClient, values: Mapping[str, str], key: str) -> Result:
-    """End one directive; says which others still hold."""
+    """Ask for the end of one directive: PENDING until a human has granted it."""
     response = await client.release(
         containment_pb2.ReleaseRequest(
             request_id=key, epoch=int(values["epoch"]), reason=values["reason"]
         )
     )
+    is_held = response.HasField("operation")
+    if is_held and not response.HasField("directive"):
+        return pending(response.operation)
     remaining = [directive_data(directive) for directive in response.remaining]
     directive = directive_data(response.directive)
     text = f"directive {directive['epoch']} ({directive['target']}) is released"
@@ -28,5 +32,10 @@ async def release_agent(client: ControlClient, values: Mapping[str, str], key: s
     return Result(
         status=Status.SUCCESS,
         summary=text,
-        data={"directive": directive, "remaining": remaining, "epoch": response.epoch},
+        data={
+            "directive": directive,
+            "remaining": remaining,
+            "epoch": response.epoch,
+            **({"operation": operation_data(response.operation)} if is_held else {}),
+        },
     )

@@ -14,9 +14,13 @@ __all__ = ["Handler", "Result", "Status"]
 
 
 class Status(StrEnum):
-    """How an action ended. Only ``SUCCESS`` may be shown as success."""
+    """How an action ended. Only ``SUCCESS`` may be shown as success.
+
+    ``PENDING`` is no end: a human must decide first, and nothing has been done.
+    """
 
     SUCCESS = "SUCCESS"
+    PENDING = "PENDING"
     PARTIAL = "PARTIAL"
     FAILED = "FAILED"
 

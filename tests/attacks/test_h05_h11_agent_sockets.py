@@ -74,6 +74,7 @@ async def test_h10_descriptor_of_the_data_plane_holds_no_verb_that_commands() ->
         "LogStream",
         "WatchContainment",
         "WaitApproval",
+        "CancelApproval",
     }
 
 

@@ -7,7 +7,7 @@ import asyncio
 import time
 from typing import Any
 
-from sidecar.api.v1 import containment_pb2, types_pb2
+from sidecar.api.v1 import approval_pb2, approval_pb2_grpc, containment_pb2, types_pb2
 from sidecar.sdk import Guard
 from soar_actions.client import ControlClient
 from tests.bench.measure import Latency
@@ -26,7 +26,8 @@ async def bench_kill(rig: Rig, say: Any) -> dict[str, Any]:
     async with (
         Guard(rig.gate_address, session="bench-session") as guard,
         ControlClient(rig.operator("soar")) as soar,
-        ControlClient(rig.operator("bob")) as releaser,
+        ControlClient(rig.operator("alice")) as requester,
+        rig.operator("bob").channel() as approver,
     ):
 
         async def caller() -> None:
@@ -55,13 +56,14 @@ async def bench_kill(rig: Rig, say: Any) -> dict[str, Any]:
             violations += sum(ok and asked > acknowledged for asked, ok in answers)
             allowed_total += sum(ok for _, ok in answers)
             answers.clear()
-            await releaser.release(
+            held = await requester.release(
                 containment_pb2.ReleaseRequest(
                     request_id=f"bench-release-{number:06d}",
                     epoch=response.receipt.directive.epoch,
                     reason="benchmark",
                 )
             )
+            await _grant(approver, held.operation, number)
         is_stopping = True
         await asyncio.gather(*callers)
     latency = Latency.of([value * 1000 for value in acks_ms])
@@ -76,6 +78,18 @@ async def bench_kill(rig: Rig, say: Any) -> dict[str, Any]:
             "max": round(max(acks_ms), 2),
         },
     }
+
+
+async def _grant(channel: Any, operation: types_pb2.Operation, number: int) -> None:
+    """Let a second human grant *operation*; it is carried out by itself, and then calls pass again."""
+    await approval_pb2_grpc.ApprovalServiceStub(channel).DecideApproval(
+        approval_pb2.DecideApprovalRequest(
+            request_id=f"bench-grant-{number:06d}",
+            name=operation.approval,
+            verdict=approval_pb2.Approval.VERDICT_GRANT,
+            fingerprint=operation.fingerprint,
+        )
+    )
 
 
 async def _until_allowed(answers: list[tuple[int, bool]]) -> None:

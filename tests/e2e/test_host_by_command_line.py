@@ -213,10 +213,6 @@ async def test_e17_terminated_processes_end_in_order_and_cleanly(host: Commands)
 
 
 @pytest.mark.slow
-@pytest.mark.xfail(
-    strict=False,
-    reason="a child forked (preexec_fn) while gRPC's threads run can be aborted in its fork handlers",
-)
 async def test_supervisor_starts_and_restarts_its_children() -> None:
     """``Host``, as ``holdfast up`` uses it: what crashed is started again, every time."""
     root = short_directory()

@@ -30,18 +30,28 @@ async def _entries(client: ControlClient, **fields: Any) -> list[dict[str, Any]]
 async def test_containment_and_release_are_in_the_log(bed: Testbed) -> None:
     """An order, its release and a refusal each leave an entry that names who and what."""
     name = bed.fresh_agent()
-    async with bed.operator("alice") as alice, bed.operator("bob") as bob:
+    async with bed.operator("alice") as alice, bed.operator("soar") as soar:
         answer = await alice.contain(name)
         epoch = answer.receipt.directive.epoch
-        error = await refused(alice.release(epoch))
-        await bob.release(epoch)
+        error = await refused(soar.release(epoch))
+        operation = (await alice.release(epoch)).operation
         contained = await _entries(alice, kind="contain")
         released = await _entries(alice, kind="release")
+        decided = await _entries(alice, kind="approval")
+        refusals = await _entries(alice, kind="refused")
 
-    assert error.reason == "SECOND_HUMAN_NEEDED"
+    assert error.reason == "PERMISSION_MISSING"
+    assert {"method": "/sidecar.api.v1.ContainmentService/Release", "operator": "soar"}.items() <= (
+        refusals[0].items()
+    )
     mine = [e for e in contained if e["directive"]["epoch"] == str(epoch)]
     assert [(e["directive"]["author"], e["agents"]) for e in mine] == [("alice", [name])]
-    assert [e["releaser"] for e in released if e["directive"]["epoch"] == str(epoch)] == ["bob"]
+    assert "approval" not in mine[0]
+    [release] = [e for e in released if e["directive"]["epoch"] == str(epoch)]
+    assert (release["releaser"], release["approvers"]) == ("alice", ["only-approve"])
+    assert release["approval"] == operation.approval
+    events = [e["event"] for e in decided if e["approval"] == operation.approval]
+    assert events == ["executed", "consumed", "granted", "opened"]
 
 
 async def test_receipt_points_at_an_entry_that_its_checkpoint_covers(bed: Testbed) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
-from sidecar.api.v1 import containment_pb2, guard_pb2, policy_pb2, types_pb2
+from sidecar.api.v1 import containment_pb2, guard_pb2, operation_pb2, policy_pb2, types_pb2
 from tests.support.clients import AgentClient, refused
 from tests.support.polling import eventually
 from tests.support.testbed import Testbed
@@ -180,13 +180,18 @@ async def test_k10_bundle_whose_own_tests_disagree_is_refused(own: Testbed) -> N
 
 
 async def test_validate_only_checks_and_changes_nothing(own: Testbed) -> None:
-    """A good new bundle is reported as a change, and does not come into force."""
+    """A good new bundle is reported as a change, with what it would wait for; nothing else happens."""
     async with own.operator("carol") as carol, own.agent() as agent:
         own.write_bundle(unless='principal == Agent::"alpha"')
-        answer = await carol.reload(validate_only=True)
+        answer = await carol.ask_reload(validate_only=True)
         verdict = await agent.verdict()
+        waiting = await carol.operations.ListOperations(operation_pb2.ListOperationsRequest())
 
     assert answer.changed
+    assert answer.operation.state == types_pb2.Operation.STATE_PENDING_APPROVAL
+    assert answer.operation.name == ""
+    assert "permit read has changed" in answer.operation.detail
+    assert list(waiting.operations) == []
     assert verdict == ALLOWED
 
 

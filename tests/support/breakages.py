@@ -70,10 +70,15 @@ def _no_permissions() -> None:
 
 @_breakage("one-hand-releases")
 def _one_hand_releases() -> None:
-    """E02: who may release is not looked at any further than the role."""
+    """E02: who may release is not looked at any further than the role, and nobody else is asked."""
     from sidecar.containment import service
+    from sidecar.operations.service import Operations
 
-    service.require_release = lambda contained, caller: None  # type: ignore[assignment]
+    def release(self: Operations, order: Any, caller: Any) -> Any:
+        return self._containment.release(order, caller)
+
+    service.require_release = lambda contained, caller, consent: None  # type: ignore[assignment]
+    Operations.release = release  # type: ignore[method-assign]
 
 
 @_breakage("no-request-ids")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import uuid
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import timedelta
 from types import TracebackType
 from typing import Any, Self
@@ -21,12 +21,15 @@ from google.rpc import error_details_pb2, status_pb2
 from sidecar.api.v1 import (
     agent_pb2,
     agent_pb2_grpc,
+    approval_pb2,
     approval_pb2_grpc,
     audit_pb2_grpc,
     containment_pb2,
     containment_pb2_grpc,
     guard_pb2,
     guard_pb2_grpc,
+    operation_pb2,
+    operation_pb2_grpc,
     policy_pb2,
     policy_pb2_grpc,
     token_pb2,
@@ -104,11 +107,24 @@ class _Client:
 
 
 class ControlClient(_Client):
-    """Calls control over TLS with a client certificate, or over its local socket."""
+    """Calls control over TLS with a client certificate, or over its local socket.
+
+    Args:
+        address: Where control serves.
+        ca: Who must have issued control's certificate.
+        credential: Who calls.
+        colleague: Opens a client of another operator, by name: whoever grants what this one asks.
+    """
 
     def __init__(
-        self, address: str, *, ca: bytes = b"", credential: Credential | None = None
+        self,
+        address: str,
+        *,
+        ca: bytes = b"",
+        credential: Credential | None = None,
+        colleague: Callable[[str], ControlClient] | None = None,
     ) -> None:
+        self._colleague = colleague
         options = [*_OPTIONS, ("grpc.ssl_target_name_override", "localhost")]
         if address.startswith("unix:"):
             self.channel = grpc.aio.insecure_channel(address, options=_OPTIONS)
@@ -129,6 +145,7 @@ class ControlClient(_Client):
         self.agents: Any = agent_pb2_grpc.AgentServiceStub(self.channel)
         self.policy: Any = policy_pb2_grpc.PolicyServiceStub(self.channel)
         self.approvals: Any = approval_pb2_grpc.ApprovalServiceStub(self.channel)
+        self.operations: Any = operation_pb2_grpc.OperationServiceStub(self.channel)
 
     async def contain(
         self,
@@ -160,7 +177,18 @@ class ControlClient(_Client):
     async def release(
         self, epoch: int, *, request_id: str = "", reason: str = "the test is over"
     ) -> containment_pb2.ReleaseResponse:
-        """End the directive of *epoch*."""
+        """Have the directive of *epoch* ended: ask for it, and let another human grant it."""
+        request_id = request_id or new_id()
+        asked = await self.ask_release(epoch, request_id=request_id, reason=reason)
+        if asked.operation.state != types_pb2.Operation.STATE_PENDING_APPROVAL:
+            return asked
+        await self.have_granted(asked.operation)
+        return await self.ask_release(epoch, request_id=request_id, reason=reason)
+
+    async def ask_release(
+        self, epoch: int, *, request_id: str = "", reason: str = "the test is over"
+    ) -> containment_pb2.ReleaseResponse:
+        """Ask for the end of the directive of *epoch*, and leave it at that."""
         return await self.containment.Release(
             containment_pb2.ReleaseRequest(
                 request_id=request_id or new_id(), epoch=epoch, reason=reason
@@ -200,12 +228,93 @@ class ControlClient(_Client):
         )
         return answer.receipt
 
-    async def reload(self, *, validate_only: bool = False) -> policy_pb2.ReloadPolicySetResponse:
-        """Have the bundle read again."""
+    async def reload(self) -> policy_pb2.ReloadPolicySetResponse:
+        """Have the bundle read again, and another human grant it if it may permit more."""
+        request_id = new_id()
+        asked = await self.ask_reload(request_id=request_id)
+        if asked.operation.state != types_pb2.Operation.STATE_PENDING_APPROVAL:
+            return asked
+        ended = await self.have_granted(asked.operation, by="only-policy-approve")
+        answer = await self.ask_reload(request_id=request_id)
+        answer.changed = ended.state == types_pb2.Operation.STATE_DONE
+        return answer
+
+    async def ask_reload(
+        self, *, request_id: str = "", validate_only: bool = False
+    ) -> policy_pb2.ReloadPolicySetResponse:
+        """Ask for the bundle to be read again, and leave it at that."""
         return await self.policy.ReloadPolicySet(
-            policy_pb2.ReloadPolicySetRequest(request_id=new_id(), validate_only=validate_only),
+            policy_pb2.ReloadPolicySetRequest(
+                request_id=request_id or new_id(), validate_only=validate_only
+            ),
             timeout=_TIMEOUT_S,
         )
+
+    async def have_granted(
+        self, operation: types_pb2.Operation, *, by: str = "only-approve"
+    ) -> types_pb2.Operation:
+        """Let the operator *by* grant *operation*, and return it once it has ended.
+
+        Somebody else may have decided it, or something else ended it, in the meantime.
+        """
+        if self._colleague is None:
+            raise AssertionError("this client has nobody who could grant what it asks")
+        async with self._colleague(by) as human:
+            try:
+                await human.decide(operation.approval)
+            except grpc.aio.AioRpcError as exc:
+                if exc.code() is not grpc.StatusCode.FAILED_PRECONDITION:
+                    raise
+            return await human.operation(operation.name, wait_s=_TIMEOUT_S)
+
+    async def approval(self, name: str) -> approval_pb2.Approval:
+        """Return one approval."""
+        answer = await self.approvals.GetApproval(
+            approval_pb2.GetApprovalRequest(name=name), timeout=_TIMEOUT_S
+        )
+        return answer.approval
+
+    async def pending(self, **fields: Any) -> list[approval_pb2.Approval]:
+        """Return what waits for humans, newest first."""
+        answer = await self.approvals.ListApprovals(
+            approval_pb2.ListApprovalsRequest(pending_only=True, page_size=1000, **fields),
+            timeout=_TIMEOUT_S,
+        )
+        return list(answer.approvals)
+
+    async def decide(
+        self,
+        name: str,
+        verdict: str = "GRANT",
+        *,
+        fingerprint: str | None = None,
+        request_id: str = "",
+        reason: str = "a test decided it",
+        assertion: bytes = b"",
+    ) -> approval_pb2.Approval:
+        """Decide an approval as a human would: look at it first, then vote on what was seen."""
+        if fingerprint is None:
+            fingerprint = (await self.approval(name)).fingerprint
+        answer = await self.approvals.DecideApproval(
+            approval_pb2.DecideApprovalRequest(
+                request_id=request_id or new_id(),
+                name=name,
+                verdict=approval_pb2.Approval.Verdict.Value(f"VERDICT_{verdict}"),
+                fingerprint=fingerprint,
+                reason=reason,
+                passkey_assertion=assertion,
+            ),
+            timeout=_TIMEOUT_S,
+        )
+        return answer.approval
+
+    async def operation(self, name: str, *, wait_s: float = 0) -> types_pb2.Operation:
+        """Return an operation, at once or when it has ended."""
+        request = operation_pb2.GetOperationRequest(name=name)
+        if wait_s:
+            request.wait.FromTimedelta(timedelta(seconds=wait_s))
+        answer = await self.operations.GetOperation(request, timeout=_TIMEOUT_S + wait_s)
+        return answer.operation
 
     async def agent(self, name: str) -> agent_pb2.Agent:
         """Return what is known of an agent."""
@@ -249,6 +358,20 @@ class AgentClient(_Client):
         """Return effect and first reason of one call, such as ``DENY KILLED``."""
         decision = await self.ask(*args, **kwargs)
         return f"{effect(decision)} {decision.reasons[0].code}"
+
+    async def wait(self, approval: str, *, timeout_s: float = _TIMEOUT_S) -> str:
+        """Return how an approval stands once it is no longer pending, or at the timeout."""
+        request = guard_pb2.WaitApprovalRequest(approval=approval)
+        request.timeout.FromTimedelta(timedelta(seconds=timeout_s))
+        answer = await self.guard.WaitApproval(request, timeout=timeout_s + _TIMEOUT_S)
+        return str(answer.state)
+
+    async def withdraw(self, approval: str) -> str:
+        """Take a held call back and return how its approval stands then."""
+        answer = await self.guard.CancelApproval(
+            guard_pb2.CancelApprovalRequest(approval=approval), timeout=_TIMEOUT_S
+        )
+        return str(answer.state)
 
     async def raw(self, method: str, data: bytes, *, timeout_s: float = _TIMEOUT_S) -> bytes:
         """Send *data* as the request of *method* and return the bytes of the answer."""

@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from sidecar.audit.log import AuditLog
 from sidecar.audit.outcomes import OutcomeJoiner
+from sidecar.audit.reader import read_entries
 from sidecar.audit.redaction import Redactor
 from sidecar.authorize.cache import DecisionCache
 from sidecar.authorize.limits import Throttle
@@ -49,6 +50,7 @@ from sidecar.policy.bundle import load_bundle
 from sidecar.policy.engine import PolicyVerdict
 from tests.support.bundles import OTHER_ISSUER, IdentityProvider, write_bundle
 from tests.support.clients import new_id
+from tests.support.desk import ScriptedDesk
 
 __all__ = ["BOOT_ID", "GateRig", "TableResolver", "codes_of"]
 
@@ -103,6 +105,7 @@ class GateRig:
         self.directory = directory
         self.clock = clock or ManualClock(wall_ns=time.time_ns(), boot_ns=10**12)
         self.resolver = resolver or TableResolver()
+        self.desk = ScriptedDesk()
         self.idp = IdentityProvider()
         self.other_idp = IdentityProvider(OTHER_ISSUER, "other-1")
         self._key = Ed25519PrivateKey.generate()
@@ -148,6 +151,7 @@ class GateRig:
             cache=self.cache,
             throttle=Throttle(),
             resolver=self.resolver,
+            desk=self.desk,
             recorder=self.recorder,
             audit=self.audit,
             clock=clock,
@@ -224,6 +228,11 @@ class GateRig:
             boot_ns=self.clock.boot_ns(),
             boot_id=BOOT_ID,
         )
+
+    def log_lines(self) -> list[bytes]:
+        """Return the gate's log, entry by entry."""
+        entries = read_entries(self.directory / "audit", 0, 10_000, is_unsigned_included=True)
+        return [entry.line for entry in entries]
 
     # -- what an agent does -------------------------------------------------------------------
 

@@ -87,6 +87,12 @@ class Testbed(Deployment):
         self.launch_control(**options)
         self.wait_control()
 
+    def crash(self) -> None:
+        """End control and every gate as a power cut would."""
+        for process in (self.control, *self.gates.values()):
+            if process is not None:
+                process.kill()
+
     # -- who calls ----------------------------------------------------------------------------
 
     def credential(self, operator: str) -> Credential:
@@ -101,11 +107,13 @@ class Testbed(Deployment):
 
     def caller(self, credential: Credential | None) -> ControlClient:
         """Return a client with any certificate, or none."""
-        return ControlClient(self.listen, ca=self.authority.pem, credential=credential)
+        return ControlClient(
+            self.listen, ca=self.authority.pem, credential=credential, colleague=self.operator
+        )
 
     def local(self) -> ControlClient:
         """Return a client of the local socket."""
-        return ControlClient(self.local_address)
+        return ControlClient(self.local_address, colleague=self.operator)
 
     def agent(self, name: str = "alpha") -> AgentClient:
         """Return a client of one agent's socket."""

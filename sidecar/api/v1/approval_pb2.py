@@ -26,7 +26,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from sidecar.api.v1 import options_pb2 as sidecar_dot_api_dot_v1_dot_options__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dsidecar/api/v1/approval.proto\x12\x0esidecar.api.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1csidecar/api/v1/options.proto\"\x8f\x03\n\x08\x41pproval\x12\x0c\n\x04name\x18\x01 \x01(\t\x12-\n\x05state\x18\x02 \x01(\x0e\x32\x1e.sidecar.api.v1.Approval.State\x12\x13\n\x0b\x66ingerprint\x18\x03 \x01(\t\x12\r\n\x05\x61gent\x18\x04 \x01(\t\x12\x0c\n\x04tool\x18\x05 \x01(\t\x12\x0e\n\x06reason\x18\x06 \x01(\t\x12\x0c\n\x04tier\x18\x07 \x01(\t\x12/\n\x0b\x63reate_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x65xpire_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x93\x01\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x11\n\rSTATE_PENDING\x10\x01\x12\x11\n\rSTATE_GRANTED\x10\x02\x12\x12\n\x0eSTATE_CONSUMED\x10\x03\x12\x11\n\rSTATE_REFUSED\x10\x04\x12\x11\n\rSTATE_EXPIRED\x10\x05\x12\x13\n\x0fSTATE_CANCELLED\x10\x06\"=\n\x14ListApprovalsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"]\n\x15ListApprovalsResponse\x12+\n\tapprovals\x18\x01 \x03(\x0b\x32\x18.sidecar.api.v1.Approval\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\"\n\x12GetApprovalRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"A\n\x13GetApprovalResponse\x12*\n\x08\x61pproval\x18\x01 \x01(\x0b\x32\x18.sidecar.api.v1.Approval\"\xe9\x01\n\x15\x44\x65\x63ideApprovalRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12>\n\x07verdict\x18\x03 \x01(\x0e\x32-.sidecar.api.v1.DecideApprovalRequest.Verdict\x12\x13\n\x0b\x66ingerprint\x18\x04 \x01(\t\x12\x0e\n\x06reason\x18\x05 \x01(\t\"I\n\x07Verdict\x12\x17\n\x13VERDICT_UNSPECIFIED\x10\x00\x12\x11\n\rVERDICT_GRANT\x10\x01\x12\x12\n\x0eVERDICT_REFUSE\x10\x02\"D\n\x16\x44\x65\x63ideApprovalResponse\x12*\n\x08\x61pproval\x18\x01 \x01(\x0b\x32\x18.sidecar.api.v1.Approval2\xef\x02\n\x0f\x41pprovalService\x12w\n\rListApprovals\x12$.sidecar.api.v1.ListApprovalsRequest\x1a%.sidecar.api.v1.ListApprovalsResponse\"\x19\xda\xe2\x18\x07\x61pprove\xda\xe2\x18\naudit-read\x12q\n\x0bGetApproval\x12\".sidecar.api.v1.GetApprovalRequest\x1a#.sidecar.api.v1.GetApprovalResponse\"\x19\xda\xe2\x18\x07\x61pprove\xda\xe2\x18\naudit-read\x12p\n\x0e\x44\x65\x63ideApproval\x12%.sidecar.api.v1.DecideApprovalRequest\x1a&.sidecar.api.v1.DecideApprovalResponse\"\x0f\xda\xe2\x18\x07\x61pprove\xe0\xe2\x18\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dsidecar/api/v1/approval.proto\x12\x0esidecar.api.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1csidecar/api/v1/options.proto\"\x83\t\n\x08\x41pproval\x12\x0c\n\x04name\x18\x01 \x01(\t\x12-\n\x05state\x18\x02 \x01(\x0e\x32\x1e.sidecar.api.v1.Approval.State\x12\x13\n\x0b\x66ingerprint\x18\x03 \x01(\t\x12\r\n\x05\x61gent\x18\x04 \x01(\t\x12\x0c\n\x04tool\x18\x05 \x01(\t\x12\x0e\n\x06reason\x18\x06 \x01(\t\x12\x0c\n\x04tier\x18\x07 \x01(\t\x12/\n\x0b\x63reate_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x65xpire_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07summary\x18\n \x01(\t\x12\x19\n\x11\x66ingerprint_words\x18\x0b \x01(\t\x12\x11\n\tcanonical\x18\x0c \x01(\x0c\x12\x0f\n\x07session\x18\r \x01(\t\x12\x11\n\toperation\x18\x0e \x01(\t\x12\x11\n\trequester\x18\x0f \x01(\t\x12\x15\n\rapprover_role\x18\x10 \x01(\t\x12\x0e\n\x06quorum\x18\x11 \x01(\x05\x12\x18\n\x10passkey_required\x18\x12 \x01(\x08\x12\x17\n\x0freason_required\x18\x13 \x01(\x08\x12,\n\x05votes\x18\x14 \x03(\x0b\x32\x1d.sidecar.api.v1.Approval.Vote\x12\x11\n\tapprovers\x18\x15 \x03(\t\x12\x0b\n\x03url\x18\x16 \x01(\t\x12\x15\n\rpolicy_digest\x18\x17 \x01(\t\x12\r\n\x05\x65poch\x18\x18 \x01(\x04\x12\x10\n\x08policies\x18\x19 \x03(\t\x12\x13\n\x0b\x64\x65\x63ision_id\x18\x1a \x01(\t\x12\x1d\n\x15\x63onsuming_decision_id\x18\x1b \x01(\t\x12\x0e\n\x06\x64\x65tail\x18\x1c \x01(\t\x12,\n\x08\x65nd_time\x18\x1d \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x14\n\x0c\x66olded_count\x18\x1e \x01(\x05\x12\x19\n\x11passkey_challenge\x18\x1f \x01(\x0c\x1a\xad\x01\n\x04Vote\x12\x10\n\x08operator\x18\x01 \x01(\t\x12\x31\n\x07verdict\x18\x02 \x01(\x0e\x32 .sidecar.api.v1.Approval.Verdict\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12/\n\x0b\x63reate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06signed\x18\x05 \x01(\x08\x12\x0f\n\x07\x63hannel\x18\x06 \x01(\t\"\x93\x01\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x11\n\rSTATE_PENDING\x10\x01\x12\x11\n\rSTATE_GRANTED\x10\x02\x12\x12\n\x0eSTATE_CONSUMED\x10\x03\x12\x11\n\rSTATE_REFUSED\x10\x04\x12\x11\n\rSTATE_EXPIRED\x10\x05\x12\x13\n\x0fSTATE_CANCELLED\x10\x06\"I\n\x07Verdict\x12\x17\n\x13VERDICT_UNSPECIFIED\x10\x00\x12\x11\n\rVERDICT_GRANT\x10\x01\x12\x12\n\x0eVERDICT_REFUSE\x10\x02\"u\n\x14ListApprovalsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x14\n\x0cpending_only\x18\x03 \x01(\x08\x12\x11\n\tmine_only\x18\x04 \x01(\x08\x12\r\n\x05\x61gent\x18\x05 \x01(\t\"]\n\x15ListApprovalsResponse\x12+\n\tapprovals\x18\x01 \x03(\x0b\x32\x18.sidecar.api.v1.Approval\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\"\n\x12GetApprovalRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"A\n\x13GetApprovalResponse\x12*\n\x08\x61pproval\x18\x01 \x01(\x0b\x32\x18.sidecar.api.v1.Approval\"\xbd\x01\n\x15\x44\x65\x63ideApprovalRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x31\n\x07verdict\x18\x03 \x01(\x0e\x32 .sidecar.api.v1.Approval.Verdict\x12\x13\n\x0b\x66ingerprint\x18\x04 \x01(\t\x12\x0e\n\x06reason\x18\x05 \x01(\t\x12\x19\n\x11passkey_assertion\x18\x06 \x01(\x0c\x12\x0f\n\x07\x63hannel\x18\x07 \x01(\t\"^\n\x16\x44\x65\x63ideApprovalResponse\x12*\n\x08\x61pproval\x18\x01 \x01(\x0b\x32\x18.sidecar.api.v1.Approval\x12\x18\n\x10repeated_request\x18\x02 \x01(\x08\"*\n\x15WatchApprovalsRequest\x12\x11\n\tmine_only\x18\x01 \x01(\x08\"U\n\x16WatchApprovalsResponse\x12*\n\x08\x61pproval\x18\x01 \x01(\x0b\x32\x18.sidecar.api.v1.Approval\x12\x0f\n\x07initial\x18\x02 \x01(\x08\x32\xe5\x04\n\x0f\x41pprovalService\x12\x94\x01\n\rListApprovals\x12$.sidecar.api.v1.ListApprovalsRequest\x1a%.sidecar.api.v1.ListApprovalsResponse\"6\xda\xe2\x18\x07\x61pprove\xda\xe2\x18\x07release\xda\xe2\x18\x0epolicy-approve\xda\xe2\x18\naudit-read\x12\x8e\x01\n\x0bGetApproval\x12\".sidecar.api.v1.GetApprovalRequest\x1a#.sidecar.api.v1.GetApprovalResponse\"6\xda\xe2\x18\x07\x61pprove\xda\xe2\x18\x07release\xda\xe2\x18\x0epolicy-approve\xda\xe2\x18\naudit-read\x12\x8d\x01\n\x0e\x44\x65\x63ideApproval\x12%.sidecar.api.v1.DecideApprovalRequest\x1a&.sidecar.api.v1.DecideApprovalResponse\",\xda\xe2\x18\x07\x61pprove\xda\xe2\x18\x07release\xda\xe2\x18\x0epolicy-approve\xe0\xe2\x18\x01\x12\x99\x01\n\x0eWatchApprovals\x12%.sidecar.api.v1.WatchApprovalsRequest\x1a&.sidecar.api.v1.WatchApprovalsResponse\"6\xda\xe2\x18\x07\x61pprove\xda\xe2\x18\x07release\xda\xe2\x18\x0epolicy-approve\xda\xe2\x18\naudit-read0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,29 +34,37 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'sidecar.api.v1.approval_pb2
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_APPROVALSERVICE'].methods_by_name['ListApprovals']._loaded_options = None
-  _globals['_APPROVALSERVICE'].methods_by_name['ListApprovals']._serialized_options = b'\332\342\030\007approve\332\342\030\naudit-read'
+  _globals['_APPROVALSERVICE'].methods_by_name['ListApprovals']._serialized_options = b'\332\342\030\007approve\332\342\030\007release\332\342\030\016policy-approve\332\342\030\naudit-read'
   _globals['_APPROVALSERVICE'].methods_by_name['GetApproval']._loaded_options = None
-  _globals['_APPROVALSERVICE'].methods_by_name['GetApproval']._serialized_options = b'\332\342\030\007approve\332\342\030\naudit-read'
+  _globals['_APPROVALSERVICE'].methods_by_name['GetApproval']._serialized_options = b'\332\342\030\007approve\332\342\030\007release\332\342\030\016policy-approve\332\342\030\naudit-read'
   _globals['_APPROVALSERVICE'].methods_by_name['DecideApproval']._loaded_options = None
-  _globals['_APPROVALSERVICE'].methods_by_name['DecideApproval']._serialized_options = b'\332\342\030\007approve\340\342\030\001'
+  _globals['_APPROVALSERVICE'].methods_by_name['DecideApproval']._serialized_options = b'\332\342\030\007approve\332\342\030\007release\332\342\030\016policy-approve\340\342\030\001'
+  _globals['_APPROVALSERVICE'].methods_by_name['WatchApprovals']._loaded_options = None
+  _globals['_APPROVALSERVICE'].methods_by_name['WatchApprovals']._serialized_options = b'\332\342\030\007approve\332\342\030\007release\332\342\030\016policy-approve\332\342\030\naudit-read'
   _globals['_APPROVAL']._serialized_start=113
-  _globals['_APPROVAL']._serialized_end=512
-  _globals['_APPROVAL_STATE']._serialized_start=365
-  _globals['_APPROVAL_STATE']._serialized_end=512
-  _globals['_LISTAPPROVALSREQUEST']._serialized_start=514
-  _globals['_LISTAPPROVALSREQUEST']._serialized_end=575
-  _globals['_LISTAPPROVALSRESPONSE']._serialized_start=577
-  _globals['_LISTAPPROVALSRESPONSE']._serialized_end=670
-  _globals['_GETAPPROVALREQUEST']._serialized_start=672
-  _globals['_GETAPPROVALREQUEST']._serialized_end=706
-  _globals['_GETAPPROVALRESPONSE']._serialized_start=708
-  _globals['_GETAPPROVALRESPONSE']._serialized_end=773
-  _globals['_DECIDEAPPROVALREQUEST']._serialized_start=776
-  _globals['_DECIDEAPPROVALREQUEST']._serialized_end=1009
-  _globals['_DECIDEAPPROVALREQUEST_VERDICT']._serialized_start=936
-  _globals['_DECIDEAPPROVALREQUEST_VERDICT']._serialized_end=1009
-  _globals['_DECIDEAPPROVALRESPONSE']._serialized_start=1011
-  _globals['_DECIDEAPPROVALRESPONSE']._serialized_end=1079
-  _globals['_APPROVALSERVICE']._serialized_start=1082
-  _globals['_APPROVALSERVICE']._serialized_end=1449
+  _globals['_APPROVAL']._serialized_end=1268
+  _globals['_APPROVAL_VOTE']._serialized_start=870
+  _globals['_APPROVAL_VOTE']._serialized_end=1043
+  _globals['_APPROVAL_STATE']._serialized_start=1046
+  _globals['_APPROVAL_STATE']._serialized_end=1193
+  _globals['_APPROVAL_VERDICT']._serialized_start=1195
+  _globals['_APPROVAL_VERDICT']._serialized_end=1268
+  _globals['_LISTAPPROVALSREQUEST']._serialized_start=1270
+  _globals['_LISTAPPROVALSREQUEST']._serialized_end=1387
+  _globals['_LISTAPPROVALSRESPONSE']._serialized_start=1389
+  _globals['_LISTAPPROVALSRESPONSE']._serialized_end=1482
+  _globals['_GETAPPROVALREQUEST']._serialized_start=1484
+  _globals['_GETAPPROVALREQUEST']._serialized_end=1518
+  _globals['_GETAPPROVALRESPONSE']._serialized_start=1520
+  _globals['_GETAPPROVALRESPONSE']._serialized_end=1585
+  _globals['_DECIDEAPPROVALREQUEST']._serialized_start=1588
+  _globals['_DECIDEAPPROVALREQUEST']._serialized_end=1777
+  _globals['_DECIDEAPPROVALRESPONSE']._serialized_start=1779
+  _globals['_DECIDEAPPROVALRESPONSE']._serialized_end=1873
+  _globals['_WATCHAPPROVALSREQUEST']._serialized_start=1875
+  _globals['_WATCHAPPROVALSREQUEST']._serialized_end=1917
+  _globals['_WATCHAPPROVALSRESPONSE']._serialized_start=1919
+  _globals['_WATCHAPPROVALSRESPONSE']._serialized_end=2004
+  _globals['_APPROVALSERVICE']._serialized_start=2007
+  _globals['_APPROVALSERVICE']._serialized_end=2620
 # @@protoc_insertion_point(module_scope)

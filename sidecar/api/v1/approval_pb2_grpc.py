@@ -26,7 +26,9 @@ if _version_not_supported:
 
 
 class ApprovalServiceStub(object):
-    """Lets humans grant or refuse. Answers UNIMPLEMENTED in this version: a held call stays held.
+    """Lets humans look at what waits for them, and grant or refuse it. Which of them may decide a request
+    is a matter of the request: its approver role, and who asked. One that is none of the caller's
+    business is NOT_FOUND, like one that does not exist.
     """
 
     def __init__(self, channel):
@@ -50,10 +52,17 @@ class ApprovalServiceStub(object):
                 request_serializer=sidecar_dot_api_dot_v1_dot_approval__pb2.DecideApprovalRequest.SerializeToString,
                 response_deserializer=sidecar_dot_api_dot_v1_dot_approval__pb2.DecideApprovalResponse.FromString,
                 _registered_method=True)
+        self.WatchApprovals = channel.unary_stream(
+                '/sidecar.api.v1.ApprovalService/WatchApprovals',
+                request_serializer=sidecar_dot_api_dot_v1_dot_approval__pb2.WatchApprovalsRequest.SerializeToString,
+                response_deserializer=sidecar_dot_api_dot_v1_dot_approval__pb2.WatchApprovalsResponse.FromString,
+                _registered_method=True)
 
 
 class ApprovalServiceServicer(object):
-    """Lets humans grant or refuse. Answers UNIMPLEMENTED in this version: a held call stays held.
+    """Lets humans look at what waits for them, and grant or refuse it. Which of them may decide a request
+    is a matter of the request: its approver role, and who asked. One that is none of the caller's
+    business is NOT_FOUND, like one that does not exist.
     """
 
     def ListApprovals(self, request, context):
@@ -71,7 +80,15 @@ class ApprovalServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def DecideApproval(self, request, context):
-        """Grants or refuses. Refused to the requester, the agent, its owner and automation.
+        """Grants or refuses. Refused to the requester, the agent's owner and automation. A grant must
+        carry the whole fingerprint that was shown; where the request asks for a passkey, its assertion.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def WatchApprovals(self, request, context):
+        """Streams every change of an approval, beginning with those that wait.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -95,6 +112,11 @@ def add_ApprovalServiceServicer_to_server(servicer, server):
                     request_deserializer=sidecar_dot_api_dot_v1_dot_approval__pb2.DecideApprovalRequest.FromString,
                     response_serializer=sidecar_dot_api_dot_v1_dot_approval__pb2.DecideApprovalResponse.SerializeToString,
             ),
+            'WatchApprovals': grpc.unary_stream_rpc_method_handler(
+                    servicer.WatchApprovals,
+                    request_deserializer=sidecar_dot_api_dot_v1_dot_approval__pb2.WatchApprovalsRequest.FromString,
+                    response_serializer=sidecar_dot_api_dot_v1_dot_approval__pb2.WatchApprovalsResponse.SerializeToString,
+            ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
             'sidecar.api.v1.ApprovalService', rpc_method_handlers)
@@ -104,7 +126,9 @@ def add_ApprovalServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class ApprovalService(object):
-    """Lets humans grant or refuse. Answers UNIMPLEMENTED in this version: a held call stays held.
+    """Lets humans look at what waits for them, and grant or refuse it. Which of them may decide a request
+    is a matter of the request: its approver role, and who asked. One that is none of the caller's
+    business is NOT_FOUND, like one that does not exist.
     """
 
     @staticmethod
@@ -178,6 +202,33 @@ class ApprovalService(object):
             '/sidecar.api.v1.ApprovalService/DecideApproval',
             sidecar_dot_api_dot_v1_dot_approval__pb2.DecideApprovalRequest.SerializeToString,
             sidecar_dot_api_dot_v1_dot_approval__pb2.DecideApprovalResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WatchApprovals(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/sidecar.api.v1.ApprovalService/WatchApprovals',
+            sidecar_dot_api_dot_v1_dot_approval__pb2.WatchApprovalsRequest.SerializeToString,
+            sidecar_dot_api_dot_v1_dot_approval__pb2.WatchApprovalsResponse.FromString,
             options,
             channel_credentials,
             insecure,

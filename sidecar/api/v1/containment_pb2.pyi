@@ -30,14 +30,16 @@ class ContainRequest(_message.Message):
     def __init__(self, request_id: _Optional[str] = ..., target: _Optional[_Union[_types_pb2.Target, _Mapping]] = ..., level: _Optional[_Union[_types_pb2.Level, str]] = ..., reason: _Optional[str] = ..., ttl: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., throttle_calls_per_minute: _Optional[int] = ..., validate_only: bool = ...) -> None: ...
 
 class ContainResponse(_message.Message):
-    __slots__ = ("receipt", "repeated_request", "agents")
+    __slots__ = ("receipt", "repeated_request", "agents", "operation")
     RECEIPT_FIELD_NUMBER: _ClassVar[int]
     REPEATED_REQUEST_FIELD_NUMBER: _ClassVar[int]
     AGENTS_FIELD_NUMBER: _ClassVar[int]
+    OPERATION_FIELD_NUMBER: _ClassVar[int]
     receipt: _types_pb2.Receipt
     repeated_request: bool
     agents: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, receipt: _Optional[_Union[_types_pb2.Receipt, _Mapping]] = ..., repeated_request: bool = ..., agents: _Optional[_Iterable[str]] = ...) -> None: ...
+    operation: _types_pb2.Operation
+    def __init__(self, receipt: _Optional[_Union[_types_pb2.Receipt, _Mapping]] = ..., repeated_request: bool = ..., agents: _Optional[_Iterable[str]] = ..., operation: _Optional[_Union[_types_pb2.Operation, _Mapping]] = ...) -> None: ...
 
 class ReleaseRequest(_message.Message):
     __slots__ = ("request_id", "epoch", "reason")
@@ -50,14 +52,16 @@ class ReleaseRequest(_message.Message):
     def __init__(self, request_id: _Optional[str] = ..., epoch: _Optional[int] = ..., reason: _Optional[str] = ...) -> None: ...
 
 class ReleaseResponse(_message.Message):
-    __slots__ = ("directive", "epoch", "remaining")
+    __slots__ = ("directive", "epoch", "remaining", "operation")
     DIRECTIVE_FIELD_NUMBER: _ClassVar[int]
     EPOCH_FIELD_NUMBER: _ClassVar[int]
     REMAINING_FIELD_NUMBER: _ClassVar[int]
+    OPERATION_FIELD_NUMBER: _ClassVar[int]
     directive: _types_pb2.Directive
     epoch: int
     remaining: _containers.RepeatedCompositeFieldContainer[_types_pb2.Directive]
-    def __init__(self, directive: _Optional[_Union[_types_pb2.Directive, _Mapping]] = ..., epoch: _Optional[int] = ..., remaining: _Optional[_Iterable[_Union[_types_pb2.Directive, _Mapping]]] = ...) -> None: ...
+    operation: _types_pb2.Operation
+    def __init__(self, directive: _Optional[_Union[_types_pb2.Directive, _Mapping]] = ..., epoch: _Optional[int] = ..., remaining: _Optional[_Iterable[_Union[_types_pb2.Directive, _Mapping]]] = ..., operation: _Optional[_Union[_types_pb2.Operation, _Mapping]] = ...) -> None: ...
 
 class ListDirectivesRequest(_message.Message):
     __slots__ = ("page_size", "page_token", "include_ended", "agent")

@@ -74,15 +74,17 @@ class ContainmentServiceServicer(object):
     def Contain(self, request, context):
         """Orders a containment. The answer is a signed receipt: applied in memory, durable, acknowledged
         by the gates (laggards named). Idempotent by `request_id`; the same id with another body is
-        ALREADY_EXISTS. A target that covers much of the fleet needs `break-glass`.
+        ALREADY_EXISTS. A target that covers much of the fleet, or a protected agent, is held for a
+        second human unless the caller has `break-glass`: then the answer is an operation, no receipt.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Release(self, request, context):
-        """Ends one directive, named by its epoch; others that hold the same target stay. Refused to
-        automation and to the directive's author. Idempotent by `request_id`.
+        """Asks to end one directive, named by its epoch; others that hold the same target stay. A human
+        other than the caller must grant it first, so the answer is an operation that waits for one; it
+        is carried out once, when it is granted. Idempotent by `request_id`: the same operation.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

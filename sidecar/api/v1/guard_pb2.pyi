@@ -169,6 +169,22 @@ class WaitApprovalRequest(_message.Message):
     def __init__(self, approval: _Optional[str] = ..., timeout: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
 
 class WaitApprovalResponse(_message.Message):
+    __slots__ = ("state", "reason", "expire_time")
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    EXPIRE_TIME_FIELD_NUMBER: _ClassVar[int]
+    state: str
+    reason: _types_pb2.Reason
+    expire_time: _timestamp_pb2.Timestamp
+    def __init__(self, state: _Optional[str] = ..., reason: _Optional[_Union[_types_pb2.Reason, _Mapping]] = ..., expire_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+
+class CancelApprovalRequest(_message.Message):
+    __slots__ = ("approval",)
+    APPROVAL_FIELD_NUMBER: _ClassVar[int]
+    approval: str
+    def __init__(self, approval: _Optional[str] = ...) -> None: ...
+
+class CancelApprovalResponse(_message.Message):
     __slots__ = ("state",)
     STATE_FIELD_NUMBER: _ClassVar[int]
     state: str

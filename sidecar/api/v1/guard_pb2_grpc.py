@@ -66,6 +66,11 @@ class GuardServiceStub(object):
                 request_serializer=sidecar_dot_api_dot_v1_dot_guard__pb2.WaitApprovalRequest.SerializeToString,
                 response_deserializer=sidecar_dot_api_dot_v1_dot_guard__pb2.WaitApprovalResponse.FromString,
                 _registered_method=True)
+        self.CancelApproval = channel.unary_unary(
+                '/sidecar.api.v1.GuardService/CancelApproval',
+                request_serializer=sidecar_dot_api_dot_v1_dot_guard__pb2.CancelApprovalRequest.SerializeToString,
+                response_deserializer=sidecar_dot_api_dot_v1_dot_guard__pb2.CancelApprovalResponse.FromString,
+                _registered_method=True)
 
 
 class GuardServiceServicer(object):
@@ -114,6 +119,16 @@ class GuardServiceServicer(object):
 
     def WaitApproval(self, request, context):
         """Waits until a human decided a held call, or the wait is over. Long poll of at most 30 s.
+        A waiting call blocks nothing else. Once GRANTED, ask Authorize again with the identical call:
+        it is allowed, once. A caller whose wait is broken off and does not come back has given up, and
+        its request is cancelled.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CancelApproval(self, request, context):
+        """Withdraws a held call that its caller has given up. Only the agent that asked can.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -151,6 +166,11 @@ def add_GuardServiceServicer_to_server(servicer, server):
                     servicer.WaitApproval,
                     request_deserializer=sidecar_dot_api_dot_v1_dot_guard__pb2.WaitApprovalRequest.FromString,
                     response_serializer=sidecar_dot_api_dot_v1_dot_guard__pb2.WaitApprovalResponse.SerializeToString,
+            ),
+            'CancelApproval': grpc.unary_unary_rpc_method_handler(
+                    servicer.CancelApproval,
+                    request_deserializer=sidecar_dot_api_dot_v1_dot_guard__pb2.CancelApprovalRequest.FromString,
+                    response_serializer=sidecar_dot_api_dot_v1_dot_guard__pb2.CancelApprovalResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -317,6 +337,33 @@ class GuardService(object):
             '/sidecar.api.v1.GuardService/WaitApproval',
             sidecar_dot_api_dot_v1_dot_guard__pb2.WaitApprovalRequest.SerializeToString,
             sidecar_dot_api_dot_v1_dot_guard__pb2.WaitApprovalResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CancelApproval(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/sidecar.api.v1.GuardService/CancelApproval',
+            sidecar_dot_api_dot_v1_dot_guard__pb2.CancelApprovalRequest.SerializeToString,
+            sidecar_dot_api_dot_v1_dot_guard__pb2.CancelApprovalResponse.FromString,
             options,
             channel_credentials,
             insecure,

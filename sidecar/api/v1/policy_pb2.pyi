@@ -96,9 +96,11 @@ class ReloadPolicySetRequest(_message.Message):
     def __init__(self, request_id: _Optional[str] = ..., validate_only: bool = ...) -> None: ...
 
 class ReloadPolicySetResponse(_message.Message):
-    __slots__ = ("policy_set", "changed")
+    __slots__ = ("policy_set", "changed", "operation")
     POLICY_SET_FIELD_NUMBER: _ClassVar[int]
     CHANGED_FIELD_NUMBER: _ClassVar[int]
+    OPERATION_FIELD_NUMBER: _ClassVar[int]
     policy_set: PolicySet
     changed: bool
-    def __init__(self, policy_set: _Optional[_Union[PolicySet, _Mapping]] = ..., changed: bool = ...) -> None: ...
+    operation: _types_pb2.Operation
+    def __init__(self, policy_set: _Optional[_Union[PolicySet, _Mapping]] = ..., changed: bool = ..., operation: _Optional[_Union[_types_pb2.Operation, _Mapping]] = ...) -> None: ...

@@ -74,6 +74,8 @@ class PolicyServiceServicer(object):
     def ReloadPolicySet(self, request, context):
         """Reads the bundle's directory again. An invalid bundle, or one whose own tests disagree, changes
         nothing and answers INVALID_ARGUMENT with the places. Raises the epoch if the bundle differs.
+        A bundle that may permit more than the one in force comes into force only when another human,
+        with the role `policy-approve`, has granted it; then the answer is an operation.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -70,7 +70,7 @@ class Reason(_message.Message):
     def __init__(self, code: _Optional[str] = ..., text: _Optional[str] = ..., metadata: _Optional[_Mapping[str, str]] = ...) -> None: ...
 
 class Obligations(_message.Message):
-    __slots__ = ("addresses", "max_redirects", "hold_reason", "hold_tier", "hold_approver_role", "hold_quorum", "hold_expiry", "executables")
+    __slots__ = ("addresses", "max_redirects", "hold_reason", "hold_tier", "hold_approver_role", "hold_quorum", "hold_expiry", "executables", "approval", "hold_expire_time", "hold_approvers", "hold_url")
     ADDRESSES_FIELD_NUMBER: _ClassVar[int]
     MAX_REDIRECTS_FIELD_NUMBER: _ClassVar[int]
     HOLD_REASON_FIELD_NUMBER: _ClassVar[int]
@@ -79,6 +79,10 @@ class Obligations(_message.Message):
     HOLD_QUORUM_FIELD_NUMBER: _ClassVar[int]
     HOLD_EXPIRY_FIELD_NUMBER: _ClassVar[int]
     EXECUTABLES_FIELD_NUMBER: _ClassVar[int]
+    APPROVAL_FIELD_NUMBER: _ClassVar[int]
+    HOLD_EXPIRE_TIME_FIELD_NUMBER: _ClassVar[int]
+    HOLD_APPROVERS_FIELD_NUMBER: _ClassVar[int]
+    HOLD_URL_FIELD_NUMBER: _ClassVar[int]
     addresses: _containers.RepeatedScalarFieldContainer[str]
     max_redirects: int
     hold_reason: str
@@ -87,7 +91,11 @@ class Obligations(_message.Message):
     hold_quorum: int
     hold_expiry: _duration_pb2.Duration
     executables: _containers.RepeatedCompositeFieldContainer[Executable]
-    def __init__(self, addresses: _Optional[_Iterable[str]] = ..., max_redirects: _Optional[int] = ..., hold_reason: _Optional[str] = ..., hold_tier: _Optional[str] = ..., hold_approver_role: _Optional[str] = ..., hold_quorum: _Optional[int] = ..., hold_expiry: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., executables: _Optional[_Iterable[_Union[Executable, _Mapping]]] = ...) -> None: ...
+    approval: str
+    hold_expire_time: _timestamp_pb2.Timestamp
+    hold_approvers: _containers.RepeatedScalarFieldContainer[str]
+    hold_url: str
+    def __init__(self, addresses: _Optional[_Iterable[str]] = ..., max_redirects: _Optional[int] = ..., hold_reason: _Optional[str] = ..., hold_tier: _Optional[str] = ..., hold_approver_role: _Optional[str] = ..., hold_quorum: _Optional[int] = ..., hold_expiry: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., executables: _Optional[_Iterable[_Union[Executable, _Mapping]]] = ..., approval: _Optional[str] = ..., hold_expire_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., hold_approvers: _Optional[_Iterable[str]] = ..., hold_url: _Optional[str] = ...) -> None: ...
 
 class Executable(_message.Message):
     __slots__ = ("path", "device", "inode", "sha256", "change_time")
@@ -275,3 +283,65 @@ class Receipt(_message.Message):
     key_id: str
     issue_time: _timestamp_pb2.Timestamp
     def __init__(self, directive: _Optional[_Union[Directive, _Mapping]] = ..., durable: bool = ..., gates: _Optional[_Iterable[_Union[Receipt.GateItem, _Mapping]]] = ..., contained: bool = ..., last_allow_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., isolation: _Optional[_Iterable[_Union[Receipt.IsolationItem, _Mapping]]] = ..., log_index: _Optional[int] = ..., checkpoint: _Optional[str] = ..., signed_json: _Optional[bytes] = ..., signature: _Optional[bytes] = ..., key_id: _Optional[str] = ..., issue_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+
+class Operation(_message.Message):
+    __slots__ = ("name", "state", "action", "summary", "request_id", "requester", "approval", "fingerprint", "create_time", "expire_time", "end_time", "detail", "error_reason", "receipt", "directive", "policy_digest", "epoch", "approvers", "url", "fingerprint_words")
+    class State(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+        __slots__ = ()
+        STATE_UNSPECIFIED: _ClassVar[Operation.State]
+        STATE_PENDING_APPROVAL: _ClassVar[Operation.State]
+        STATE_RUNNING: _ClassVar[Operation.State]
+        STATE_DONE: _ClassVar[Operation.State]
+        STATE_REFUSED: _ClassVar[Operation.State]
+        STATE_EXPIRED: _ClassVar[Operation.State]
+        STATE_CANCELLED: _ClassVar[Operation.State]
+        STATE_FAILED: _ClassVar[Operation.State]
+    STATE_UNSPECIFIED: Operation.State
+    STATE_PENDING_APPROVAL: Operation.State
+    STATE_RUNNING: Operation.State
+    STATE_DONE: Operation.State
+    STATE_REFUSED: Operation.State
+    STATE_EXPIRED: Operation.State
+    STATE_CANCELLED: Operation.State
+    STATE_FAILED: Operation.State
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    ACTION_FIELD_NUMBER: _ClassVar[int]
+    SUMMARY_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    REQUESTER_FIELD_NUMBER: _ClassVar[int]
+    APPROVAL_FIELD_NUMBER: _ClassVar[int]
+    FINGERPRINT_FIELD_NUMBER: _ClassVar[int]
+    CREATE_TIME_FIELD_NUMBER: _ClassVar[int]
+    EXPIRE_TIME_FIELD_NUMBER: _ClassVar[int]
+    END_TIME_FIELD_NUMBER: _ClassVar[int]
+    DETAIL_FIELD_NUMBER: _ClassVar[int]
+    ERROR_REASON_FIELD_NUMBER: _ClassVar[int]
+    RECEIPT_FIELD_NUMBER: _ClassVar[int]
+    DIRECTIVE_FIELD_NUMBER: _ClassVar[int]
+    POLICY_DIGEST_FIELD_NUMBER: _ClassVar[int]
+    EPOCH_FIELD_NUMBER: _ClassVar[int]
+    APPROVERS_FIELD_NUMBER: _ClassVar[int]
+    URL_FIELD_NUMBER: _ClassVar[int]
+    FINGERPRINT_WORDS_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    state: Operation.State
+    action: str
+    summary: str
+    request_id: str
+    requester: str
+    approval: str
+    fingerprint: str
+    create_time: _timestamp_pb2.Timestamp
+    expire_time: _timestamp_pb2.Timestamp
+    end_time: _timestamp_pb2.Timestamp
+    detail: str
+    error_reason: str
+    receipt: Receipt
+    directive: Directive
+    policy_digest: str
+    epoch: int
+    approvers: _containers.RepeatedScalarFieldContainer[str]
+    url: str
+    fingerprint_words: str
+    def __init__(self, name: _Optional[str] = ..., state: _Optional[_Union[Operation.State, str]] = ..., action: _Optional[str] = ..., summary: _Optional[str] = ..., request_id: _Optional[str] = ..., requester: _Optional[str] = ..., approval: _Optional[str] = ..., fingerprint: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., expire_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., detail: _Optional[str] = ..., error_reason: _Optional[str] = ..., receipt: _Optional[_Union[Receipt, _Mapping]] = ..., directive: _Optional[_Union[Directive, _Mapping]] = ..., policy_digest: _Optional[str] = ..., epoch: _Optional[int] = ..., approvers: _Optional[_Iterable[str]] = ..., url: _Optional[str] = ..., fingerprint_words: _Optional[str] = ...) -> None: ...

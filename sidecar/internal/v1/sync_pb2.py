@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from sidecar.api.v1 import types_pb2 as sidecar_dot_api_dot_v1_dot_types__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1esidecar/internal/v1/sync.proto\x12\x13sidecar.internal.v1\x1a\x1asidecar/api/v1/types.proto\"\xd8\x07\n\x0bSyncRequest\x12\x37\n\x05hello\x18\x01 \x01(\x0b\x32&.sidecar.internal.v1.SyncRequest.HelloH\x00\x12\x33\n\x03\x61\x63k\x18\x02 \x01(\x0b\x32$.sidecar.internal.v1.SyncRequest.AckH\x00\x12?\n\tinventory\x18\x03 \x01(\x0b\x32*.sidecar.internal.v1.SyncRequest.InventoryH\x00\x12=\n\x08replayed\x18\x04 \x01(\x0b\x32).sidecar.internal.v1.SyncRequest.ReplayedH\x00\x1a\x65\n\x05Hello\x12\x0c\n\x04gate\x18\x01 \x01(\t\x12\x0e\n\x06\x61gents\x18\x02 \x03(\t\x12\x17\n\x0f\x61udit_directory\x18\x03 \x01(\t\x12\x14\n\x0cverifier_key\x18\x04 \x01(\t\x12\x0f\n\x07version\x18\x05 \x01(\t\x1a\xa3\x01\n\x03\x41\x63k\x12\r\n\x05\x65poch\x18\x01 \x01(\x04\x12U\n\x12last_allow_time_ns\x18\x02 \x03(\x0b\x32\x39.sidecar.internal.v1.SyncRequest.Ack.LastAllowTimeNsEntry\x1a\x36\n\x14LastAllowTimeNsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x04:\x02\x38\x01\x1a\xa8\x02\n\tInventory\x12=\n\x04seen\x18\x01 \x03(\x0b\x32/.sidecar.internal.v1.SyncRequest.Inventory.Seen\x1a\xdb\x01\n\x04Seen\x12\r\n\x05\x61gent\x18\x01 \x01(\t\x12\x0c\n\x04tool\x18\x02 \x01(\t\x12\r\n\x05\x63\x61lls\x18\x03 \x01(\x04\x12\r\n\x05hosts\x18\x04 \x03(\t\x12\x19\n\x11last_call_time_ns\x18\x05 \x01(\x04\x12M\n\x07\x65\x66\x66\x65\x63ts\x18\x06 \x03(\x0b\x32<.sidecar.internal.v1.SyncRequest.Inventory.Seen.EffectsEntry\x1a.\n\x0c\x45\x66\x66\x65\x63tsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x04:\x02\x38\x01\x1a\x9a\x01\n\x08Replayed\x12\n\n\x02id\x18\x01 \x01(\x04\x12+\n\tdecisions\x18\x02 \x03(\x0b\x32\x18.sidecar.api.v1.Decision\x12\r\n\x05tools\x18\x03 \x03(\t\x12\x30\n\x10original_effects\x18\x04 \x03(\x0e\x32\x16.sidecar.api.v1.Effect\x12\x14\n\x0c\x64\x65\x63ision_ids\x18\x05 \x03(\tB\x06\n\x04kind\"\x9b\x04\n\x0cSyncResponse\x12\x44\n\x0brevocations\x18\x01 \x01(\x0b\x32-.sidecar.internal.v1.SyncResponse.RevocationsH\x00\x12:\n\x06\x62undle\x18\x02 \x01(\x0b\x32(.sidecar.internal.v1.SyncResponse.BundleH\x00\x12\x38\n\x05nudge\x18\x03 \x01(\x0b\x32\'.sidecar.internal.v1.SyncResponse.NudgeH\x00\x12:\n\x06replay\x18\x04 \x01(\x0b\x32(.sidecar.internal.v1.SyncResponse.ReplayH\x00\x1a.\n\x0bRevocations\x12\r\n\x05rules\x18\x01 \x03(\x0c\x12\x10\n\x08\x63omplete\x18\x02 \x01(\x08\x1a\x8a\x01\n\x06\x42undle\x12\x0e\n\x06\x64igest\x18\x01 \x01(\t\x12\x42\n\x05\x66iles\x18\x02 \x03(\x0b\x32\x33.sidecar.internal.v1.SyncResponse.Bundle.FilesEntry\x1a,\n\nFilesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x0c:\x02\x38\x01\x1a\x16\n\x05Nudge\x12\r\n\x05\x65poch\x18\x01 \x01(\x04\x1a\x36\n\x06Replay\x12\n\n\x02id\x18\x01 \x01(\x04\x12\r\n\x05\x61gent\x18\x02 \x01(\t\x12\x11\n\tmax_calls\x18\x03 \x01(\x05\x42\x06\n\x04kind\"i\n\x16RegisterRuntimeRequest\x12\r\n\x05\x61gent\x18\x01 \x01(\t\x12\x15\n\rprocess_group\x18\x02 \x01(\x03\x12\x0e\n\x06leader\x18\x03 \x01(\x03\x12\x19\n\x11leader_start_time\x18\x04 \x01(\x04\"\x19\n\x17RegisterRuntimeResponse2\xcc\x01\n\x0bSyncService\x12O\n\x04Sync\x12 .sidecar.internal.v1.SyncRequest\x1a!.sidecar.internal.v1.SyncResponse(\x01\x30\x01\x12l\n\x0fRegisterRuntime\x12+.sidecar.internal.v1.RegisterRuntimeRequest\x1a,.sidecar.internal.v1.RegisterRuntimeResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1esidecar/internal/v1/sync.proto\x12\x13sidecar.internal.v1\x1a\x1asidecar/api/v1/types.proto\"\xd8\x0b\n\x0bSyncRequest\x12\x37\n\x05hello\x18\x01 \x01(\x0b\x32&.sidecar.internal.v1.SyncRequest.HelloH\x00\x12\x33\n\x03\x61\x63k\x18\x02 \x01(\x0b\x32$.sidecar.internal.v1.SyncRequest.AckH\x00\x12?\n\tinventory\x18\x03 \x01(\x0b\x32*.sidecar.internal.v1.SyncRequest.InventoryH\x00\x12=\n\x08replayed\x18\x04 \x01(\x0b\x32).sidecar.internal.v1.SyncRequest.ReplayedH\x00\x12\x35\n\x04hold\x18\x05 \x01(\x0b\x32%.sidecar.internal.v1.SyncRequest.HoldH\x00\x12\x44\n\x0c\x61sk_approval\x18\x06 \x01(\x0b\x32,.sidecar.internal.v1.SyncRequest.AskApprovalH\x00\x12;\n\x07\x61\x62\x61ndon\x18\x07 \x01(\x0b\x32(.sidecar.internal.v1.SyncRequest.AbandonH\x00\x1a\x65\n\x05Hello\x12\x0c\n\x04gate\x18\x01 \x01(\t\x12\x0e\n\x06\x61gents\x18\x02 \x03(\t\x12\x17\n\x0f\x61udit_directory\x18\x03 \x01(\t\x12\x14\n\x0cverifier_key\x18\x04 \x01(\t\x12\x0f\n\x07version\x18\x05 \x01(\t\x1a\xa3\x01\n\x03\x41\x63k\x12\r\n\x05\x65poch\x18\x01 \x01(\x04\x12U\n\x12last_allow_time_ns\x18\x02 \x03(\x0b\x32\x39.sidecar.internal.v1.SyncRequest.Ack.LastAllowTimeNsEntry\x1a\x36\n\x14LastAllowTimeNsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x04:\x02\x38\x01\x1a\xa8\x02\n\tInventory\x12=\n\x04seen\x18\x01 \x03(\x0b\x32/.sidecar.internal.v1.SyncRequest.Inventory.Seen\x1a\xdb\x01\n\x04Seen\x12\r\n\x05\x61gent\x18\x01 \x01(\t\x12\x0c\n\x04tool\x18\x02 \x01(\t\x12\r\n\x05\x63\x61lls\x18\x03 \x01(\x04\x12\r\n\x05hosts\x18\x04 \x03(\t\x12\x19\n\x11last_call_time_ns\x18\x05 \x01(\x04\x12M\n\x07\x65\x66\x66\x65\x63ts\x18\x06 \x03(\x0b\x32<.sidecar.internal.v1.SyncRequest.Inventory.Seen.EffectsEntry\x1a.\n\x0c\x45\x66\x66\x65\x63tsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x04:\x02\x38\x01\x1a\x9a\x01\n\x08Replayed\x12\n\n\x02id\x18\x01 \x01(\x04\x12+\n\tdecisions\x18\x02 \x03(\x0b\x32\x18.sidecar.api.v1.Decision\x12\r\n\x05tools\x18\x03 \x03(\t\x12\x30\n\x10original_effects\x18\x04 \x03(\x0e\x32\x16.sidecar.api.v1.Effect\x12\x14\n\x0c\x64\x65\x63ision_ids\x18\x05 \x03(\t\x1a\xd8\x01\n\x04Hold\x12\n\n\x02id\x18\x01 \x01(\x04\x12\r\n\x05\x61gent\x18\x02 \x01(\t\x12\x11\n\tcanonical\x18\x03 \x01(\x0c\x12\x15\n\rpolicy_digest\x18\x04 \x01(\t\x12\r\n\x05\x65poch\x18\x05 \x01(\x04\x12\x13\n\x0b\x64\x65\x63ision_id\x18\x06 \x01(\t\x12\x0e\n\x06reason\x18\x07 \x01(\t\x12\x0c\n\x04tier\x18\x08 \x01(\t\x12\x15\n\rapprover_role\x18\t \x01(\t\x12\x0e\n\x06quorum\x18\n \x01(\x05\x12\x10\n\x08\x65xpiry_s\x18\x0b \x01(\x05\x12\x10\n\x08policies\x18\x0c \x03(\t\x1a.\n\x0b\x41skApproval\x12\r\n\x05\x61gent\x18\x01 \x01(\t\x12\x10\n\x08\x61pproval\x18\x02 \x01(\t\x1a\x39\n\x07\x41\x62\x61ndon\x12\r\n\x05\x61gent\x18\x01 \x01(\t\x12\x10\n\x08\x61pproval\x18\x02 \x01(\t\x12\r\n\x05\x61sked\x18\x03 \x01(\x08\x42\x06\n\x04kind\"\xa6\t\n\x0cSyncResponse\x12\x44\n\x0brevocations\x18\x01 \x01(\x0b\x32-.sidecar.internal.v1.SyncResponse.RevocationsH\x00\x12:\n\x06\x62undle\x18\x02 \x01(\x0b\x32(.sidecar.internal.v1.SyncResponse.BundleH\x00\x12\x38\n\x05nudge\x18\x03 \x01(\x0b\x32\'.sidecar.internal.v1.SyncResponse.NudgeH\x00\x12:\n\x06replay\x18\x04 \x01(\x0b\x32(.sidecar.internal.v1.SyncResponse.ReplayH\x00\x12\x36\n\x04held\x18\x05 \x01(\x0b\x32&.sidecar.internal.v1.SyncResponse.HeldH\x00\x12M\n\x10\x61pproval_changed\x18\x06 \x01(\x0b\x32\x31.sidecar.internal.v1.SyncResponse.ApprovalChangedH\x00\x1a.\n\x0bRevocations\x12\r\n\x05rules\x18\x01 \x03(\x0c\x12\x10\n\x08\x63omplete\x18\x02 \x01(\x08\x1a\x8a\x01\n\x06\x42undle\x12\x0e\n\x06\x64igest\x18\x01 \x01(\t\x12\x42\n\x05\x66iles\x18\x02 \x03(\x0b\x32\x33.sidecar.internal.v1.SyncResponse.Bundle.FilesEntry\x1a,\n\nFilesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x0c:\x02\x38\x01\x1a\x16\n\x05Nudge\x12\r\n\x05\x65poch\x18\x01 \x01(\x04\x1a\x36\n\x06Replay\x12\n\n\x02id\x18\x01 \x01(\x04\x12\r\n\x05\x61gent\x18\x02 \x01(\t\x12\x11\n\tmax_calls\x18\x03 \x01(\x05\x1a\xfd\x02\n\x04Held\x12\n\n\x02id\x18\x01 \x01(\x04\x12\x10\n\x08\x61pproval\x18\x02 \x01(\t\x12\x41\n\x07pending\x18\x03 \x01(\x0b\x32..sidecar.internal.v1.SyncResponse.Held.PendingH\x00\x12\x43\n\x08\x63onsumed\x18\x04 \x01(\x0b\x32/.sidecar.internal.v1.SyncResponse.Held.ConsumedH\x00\x12(\n\x06\x64\x65nied\x18\x05 \x01(\x0b\x32\x16.sidecar.api.v1.ReasonH\x00\x1a\x41\n\x07Pending\x12\x16\n\x0e\x65xpire_time_ns\x18\x01 \x01(\x04\x12\x11\n\tapprovers\x18\x02 \x03(\t\x12\x0b\n\x03url\x18\x03 \x01(\t\x1aW\n\x08\x43onsumed\x12\r\n\x05\x65poch\x18\x01 \x01(\x04\x12\x15\n\rpolicy_digest\x18\x02 \x01(\t\x12\x13\n\x0b\x66ingerprint\x18\x03 \x01(\t\x12\x10\n\x08granters\x18\x04 \x03(\tB\t\n\x07outcome\x1a\x81\x01\n\x0f\x41pprovalChanged\x12\x10\n\x08\x61pproval\x18\x01 \x01(\t\x12\r\n\x05\x61gent\x18\x02 \x01(\t\x12\r\n\x05state\x18\x03 \x01(\t\x12&\n\x06reason\x18\x04 \x01(\x0b\x32\x16.sidecar.api.v1.Reason\x12\x16\n\x0e\x65xpire_time_ns\x18\x05 \x01(\x04\x42\x06\n\x04kind\"i\n\x16RegisterRuntimeRequest\x12\r\n\x05\x61gent\x18\x01 \x01(\t\x12\x15\n\rprocess_group\x18\x02 \x01(\x03\x12\x0e\n\x06leader\x18\x03 \x01(\x03\x12\x19\n\x11leader_start_time\x18\x04 \x01(\x04\"\x19\n\x17RegisterRuntimeResponse2\xcc\x01\n\x0bSyncService\x12O\n\x04Sync\x12 .sidecar.internal.v1.SyncRequest\x1a!.sidecar.internal.v1.SyncResponse(\x01\x30\x01\x12l\n\x0fRegisterRuntime\x12+.sidecar.internal.v1.RegisterRuntimeRequest\x1a,.sidecar.internal.v1.RegisterRuntimeResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -39,37 +39,51 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SYNCRESPONSE_BUNDLE_FILESENTRY']._loaded_options = None
   _globals['_SYNCRESPONSE_BUNDLE_FILESENTRY']._serialized_options = b'8\001'
   _globals['_SYNCREQUEST']._serialized_start=84
-  _globals['_SYNCREQUEST']._serialized_end=1068
-  _globals['_SYNCREQUEST_HELLO']._serialized_start=337
-  _globals['_SYNCREQUEST_HELLO']._serialized_end=438
-  _globals['_SYNCREQUEST_ACK']._serialized_start=441
-  _globals['_SYNCREQUEST_ACK']._serialized_end=604
-  _globals['_SYNCREQUEST_ACK_LASTALLOWTIMENSENTRY']._serialized_start=550
-  _globals['_SYNCREQUEST_ACK_LASTALLOWTIMENSENTRY']._serialized_end=604
-  _globals['_SYNCREQUEST_INVENTORY']._serialized_start=607
-  _globals['_SYNCREQUEST_INVENTORY']._serialized_end=903
-  _globals['_SYNCREQUEST_INVENTORY_SEEN']._serialized_start=684
-  _globals['_SYNCREQUEST_INVENTORY_SEEN']._serialized_end=903
-  _globals['_SYNCREQUEST_INVENTORY_SEEN_EFFECTSENTRY']._serialized_start=857
-  _globals['_SYNCREQUEST_INVENTORY_SEEN_EFFECTSENTRY']._serialized_end=903
-  _globals['_SYNCREQUEST_REPLAYED']._serialized_start=906
-  _globals['_SYNCREQUEST_REPLAYED']._serialized_end=1060
-  _globals['_SYNCRESPONSE']._serialized_start=1071
-  _globals['_SYNCRESPONSE']._serialized_end=1610
-  _globals['_SYNCRESPONSE_REVOCATIONS']._serialized_start=1335
-  _globals['_SYNCRESPONSE_REVOCATIONS']._serialized_end=1381
-  _globals['_SYNCRESPONSE_BUNDLE']._serialized_start=1384
-  _globals['_SYNCRESPONSE_BUNDLE']._serialized_end=1522
-  _globals['_SYNCRESPONSE_BUNDLE_FILESENTRY']._serialized_start=1478
-  _globals['_SYNCRESPONSE_BUNDLE_FILESENTRY']._serialized_end=1522
-  _globals['_SYNCRESPONSE_NUDGE']._serialized_start=1524
-  _globals['_SYNCRESPONSE_NUDGE']._serialized_end=1546
-  _globals['_SYNCRESPONSE_REPLAY']._serialized_start=1548
-  _globals['_SYNCRESPONSE_REPLAY']._serialized_end=1602
-  _globals['_REGISTERRUNTIMEREQUEST']._serialized_start=1612
-  _globals['_REGISTERRUNTIMEREQUEST']._serialized_end=1717
-  _globals['_REGISTERRUNTIMERESPONSE']._serialized_start=1719
-  _globals['_REGISTERRUNTIMERESPONSE']._serialized_end=1744
-  _globals['_SYNCSERVICE']._serialized_start=1747
-  _globals['_SYNCSERVICE']._serialized_end=1951
+  _globals['_SYNCREQUEST']._serialized_end=1580
+  _globals['_SYNCREQUEST_HELLO']._serialized_start=523
+  _globals['_SYNCREQUEST_HELLO']._serialized_end=624
+  _globals['_SYNCREQUEST_ACK']._serialized_start=627
+  _globals['_SYNCREQUEST_ACK']._serialized_end=790
+  _globals['_SYNCREQUEST_ACK_LASTALLOWTIMENSENTRY']._serialized_start=736
+  _globals['_SYNCREQUEST_ACK_LASTALLOWTIMENSENTRY']._serialized_end=790
+  _globals['_SYNCREQUEST_INVENTORY']._serialized_start=793
+  _globals['_SYNCREQUEST_INVENTORY']._serialized_end=1089
+  _globals['_SYNCREQUEST_INVENTORY_SEEN']._serialized_start=870
+  _globals['_SYNCREQUEST_INVENTORY_SEEN']._serialized_end=1089
+  _globals['_SYNCREQUEST_INVENTORY_SEEN_EFFECTSENTRY']._serialized_start=1043
+  _globals['_SYNCREQUEST_INVENTORY_SEEN_EFFECTSENTRY']._serialized_end=1089
+  _globals['_SYNCREQUEST_REPLAYED']._serialized_start=1092
+  _globals['_SYNCREQUEST_REPLAYED']._serialized_end=1246
+  _globals['_SYNCREQUEST_HOLD']._serialized_start=1249
+  _globals['_SYNCREQUEST_HOLD']._serialized_end=1465
+  _globals['_SYNCREQUEST_ASKAPPROVAL']._serialized_start=1467
+  _globals['_SYNCREQUEST_ASKAPPROVAL']._serialized_end=1513
+  _globals['_SYNCREQUEST_ABANDON']._serialized_start=1515
+  _globals['_SYNCREQUEST_ABANDON']._serialized_end=1572
+  _globals['_SYNCRESPONSE']._serialized_start=1583
+  _globals['_SYNCRESPONSE']._serialized_end=2773
+  _globals['_SYNCRESPONSE_REVOCATIONS']._serialized_start=1982
+  _globals['_SYNCRESPONSE_REVOCATIONS']._serialized_end=2028
+  _globals['_SYNCRESPONSE_BUNDLE']._serialized_start=2031
+  _globals['_SYNCRESPONSE_BUNDLE']._serialized_end=2169
+  _globals['_SYNCRESPONSE_BUNDLE_FILESENTRY']._serialized_start=2125
+  _globals['_SYNCRESPONSE_BUNDLE_FILESENTRY']._serialized_end=2169
+  _globals['_SYNCRESPONSE_NUDGE']._serialized_start=2171
+  _globals['_SYNCRESPONSE_NUDGE']._serialized_end=2193
+  _globals['_SYNCRESPONSE_REPLAY']._serialized_start=2195
+  _globals['_SYNCRESPONSE_REPLAY']._serialized_end=2249
+  _globals['_SYNCRESPONSE_HELD']._serialized_start=2252
+  _globals['_SYNCRESPONSE_HELD']._serialized_end=2633
+  _globals['_SYNCRESPONSE_HELD_PENDING']._serialized_start=2468
+  _globals['_SYNCRESPONSE_HELD_PENDING']._serialized_end=2533
+  _globals['_SYNCRESPONSE_HELD_CONSUMED']._serialized_start=2535
+  _globals['_SYNCRESPONSE_HELD_CONSUMED']._serialized_end=2622
+  _globals['_SYNCRESPONSE_APPROVALCHANGED']._serialized_start=2636
+  _globals['_SYNCRESPONSE_APPROVALCHANGED']._serialized_end=2765
+  _globals['_REGISTERRUNTIMEREQUEST']._serialized_start=2775
+  _globals['_REGISTERRUNTIMEREQUEST']._serialized_end=2880
+  _globals['_REGISTERRUNTIMERESPONSE']._serialized_start=2882
+  _globals['_REGISTERRUNTIMERESPONSE']._serialized_end=2907
+  _globals['_SYNCSERVICE']._serialized_start=2910
+  _globals['_SYNCSERVICE']._serialized_end=3114
 # @@protoc_insertion_point(module_scope)

@@ -54,6 +54,7 @@ from sidecar.sdk import Denied, Permit
 from sidecar.sdk._wire import decision_of
 from sidecar.shape import ShapeError
 from sidecar.tokens.revocations import RevocationSet
+from tests.support.desk import ScriptedDesk
 
 AGENT = AgentId("worker")
 POLICIES = """
@@ -201,6 +202,7 @@ class Rig:
             cache=DecisionCache(max_entries=100, clock=clock),
             throttle=Throttle(),
             resolver=OneAddress(),
+            desk=ScriptedDesk(),
             recorder=Recorder(
                 audit=audit, redactor=Redactor(bytes(32)), joiner=OutcomeJoiner(), clock=clock
             ),

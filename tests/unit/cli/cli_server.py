@@ -8,6 +8,7 @@ import threading
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
 from functools import wraps
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -20,17 +21,23 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from sidecar.api.v1 import (
     agent_pb2,
     agent_pb2_grpc,
+    approval_pb2,
+    approval_pb2_grpc,
     audit_pb2,
     audit_pb2_grpc,
     containment_pb2,
     containment_pb2_grpc,
+    operation_pb2,
+    operation_pb2_grpc,
     policy_pb2,
     policy_pb2_grpc,
     token_pb2,
     token_pb2_grpc,
     types_pb2,
 )
+from sidecar.approvals.challenge import grant_challenge
 from sidecar.audit.reader import StoredEntry, checkpoint_text, inclusion_proof, read_entries
+from sidecar.canonical import canonicalise, fingerprint_words
 from sidecar.containment.acks import GateItem, GateStanding
 from sidecar.containment.receipt import DirectiveState, Receipt, key_id_of, sign_receipt
 from sidecar.control.convert import target_of
@@ -97,12 +104,84 @@ class MemoryControl:
             "policies/a.cedar": b"// \x1b[2J\n",
         }
         self.is_bundle_changed = True
+        self.approvals: dict[str, approval_pb2.Approval] = {}
+        self.operations: dict[str, types_pb2.Operation] = {}
+        self.is_holding = False
+        """Whether a release, a wide containment and a reload wait for a human."""
+        self.when_polled: Callable[[types_pb2.Operation], None] = lambda operation: None
+        """What happens while somebody waits for an operation."""
+        self.when_decided: Callable[[approval_pb2.DecideApprovalRequest], None] = lambda vote: None
+        """What happens before a vote is counted."""
+        self.changes: asyncio.Queue[approval_pb2.Approval | None] = asyncio.Queue()
+        """What watchers are told; None ends the stream."""
         self.audit_directory: Path | None = None
         self.vkey = ""
 
     def last(self, kind: type[Any]) -> Any:
         """Return the newest request of *kind*."""
         return next(request for request in reversed(self.requests) if isinstance(request, kind))
+
+    def ask(self, **fields: Any) -> approval_pb2.Approval:
+        """Let a call wait for a human; *fields* replace those of the approval."""
+        arguments = fields.pop("arguments", {"recipient": "GB29", "amount": 1240})
+        canonical = canonicalise({"v": 1, "agent": "banking", "arguments": arguments})
+        id_ = f"apr_{len(self.approvals) + 0xA0:032x}"
+        fingerprint = sha256(canonical).hexdigest()
+        approval = approval_pb2.Approval(
+            name=f"approvals/{id_}",
+            state=approval_pb2.Approval.STATE_PENDING,
+            fingerprint=fingerprint,
+            fingerprint_words=fingerprint_words(fingerprint),
+            canonical=canonical,
+            agent="banking",
+            tool="send_money",
+            session="s-1",
+            summary="agent banking wants to run send_money",
+            reason="more than 1000 euros",
+            tier="MEDIUM",
+            create_time=Timestamp(seconds=NOW),
+            expire_time=Timestamp(seconds=NOW + 1800),
+            approver_role="approve",
+            approvers=["alice", "bob"],
+            quorum=1,
+            policies=["hold-large"],
+            policy_digest="d" * 64,
+            url=f"https://console.example/approvals/{id_}",
+        )
+        for name, value in fields.items():
+            if isinstance(value, list):
+                approval.ClearField(name)
+                getattr(approval, name).extend(value)
+            else:
+                setattr(approval, name, value)
+        if approval.passkey_required:
+            approval.passkey_challenge = grant_challenge(id_, approval.fingerprint)
+        self.approvals[approval.name] = approval
+        return approval
+
+    def held(self, action: str, summary: str, request_id: str) -> types_pb2.Operation:
+        """Return the operation that *request_id* asked for, opened if it is new."""
+        for known in self.operations.values():
+            if known.request_id == request_id:
+                return known
+        approval = self.ask(agent="", tool="", session="", requester="local", summary=summary)
+        operation = types_pb2.Operation(
+            name=approval.name.replace("approvals/", "operations/"),
+            state=types_pb2.Operation.STATE_PENDING_APPROVAL,
+            action=action,
+            summary=summary,
+            request_id=request_id,
+            requester="local",
+            approval=approval.name,
+            approvers=["bob", "carol"],
+            url=approval.url,
+            fingerprint=approval.fingerprint,
+            create_time=approval.create_time,
+            expire_time=approval.expire_time,
+        )
+        approval.operation = operation.name
+        self.operations[operation.name] = operation
+        return operation
 
     def covered(self, target: types_pb2.Target) -> list[str]:
         """Return the agents that *target* reaches."""
@@ -205,6 +284,13 @@ class Containment(containment_pb2_grpc.ContainmentServiceServicer):
     async def Contain(self, request: Any, context: Context) -> Any:
         control = self.control
         agents = control.covered(request.target)
+        if control.is_holding and request.target.WhichOneof("kind") == "labels":
+            summary = "local wants to contain most of the fleet"
+            if request.validate_only:
+                operation = types_pb2.Operation(action="contain", detail="most of the fleet")
+            else:
+                operation = control.held("contain", summary, request.request_id)
+            return containment_pb2.ContainResponse(operation=operation, agents=agents)
         if len(agents) > 2 and request.target.WhichOneof("kind") == "labels":
             raise RefusedError(
                 "the target covers most of the fleet",
@@ -254,12 +340,20 @@ class Containment(containment_pb2_grpc.ContainmentServiceServicer):
         directive = control.directives.get(request.epoch)
         if directive is None:
             raise NotFoundError(f"there is no directive {request.epoch}")
-        if caller_of(context) == directive.author:
+        if not control.is_holding and caller_of(context) == directive.author:
             raise RefusedError(
                 "whoever ordered a directive does not end it",
                 reason=ErrorReason.SECOND_HUMAN_NEEDED,
                 hint="ask a second human who holds the role release",
             )
+        if control.is_holding:
+            summary = f"local wants to release directive {request.epoch}"
+            operation = control.held("release", summary, request.request_id)
+            answer = containment_pb2.ReleaseResponse(operation=operation)
+            if operation.HasField("directive"):
+                answer.directive.CopyFrom(operation.directive)
+                answer.epoch = operation.epoch
+            return answer
         if directive.state != types_pb2.Directive.STATE_ACTIVE:
             raise PreconditionError("it was released", reason=ErrorReason.ALREADY_RELEASED)
         directive.state = types_pb2.Directive.STATE_RELEASED
@@ -423,6 +517,15 @@ class Policy(policy_pb2_grpc.PolicyServiceServicer):
 
     @domain_errors
     async def ReloadPolicySet(self, request: Any, context: Context) -> Any:
+        if self.control.is_holding:
+            summary = "local wants a bundle that permits more"
+            if request.validate_only:
+                operation = types_pb2.Operation(action="activate_policy", detail="permits more")
+            else:
+                operation = self.control.held("activate_policy", summary, request.request_id)
+            return policy_pb2.ReloadPolicySetResponse(
+                policy_set=self._policy_set(), changed=True, operation=operation
+            )
         return policy_pb2.ReloadPolicySetResponse(
             policy_set=self._policy_set(), changed=self.control.is_bundle_changed
         )
@@ -470,6 +573,103 @@ class Audit(audit_pb2_grpc.AuditServiceServicer):
             hashes=inclusion_proof(self._directory, request.index),
             checkpoint=text,
         )
+
+
+class Approvals(approval_pb2_grpc.ApprovalServiceServicer):
+    def __init__(self, control: MemoryControl) -> None:
+        self.control = control
+
+    def _get(self, name: str) -> approval_pb2.Approval:
+        found = self.control.approvals.get(name)
+        if found is None:
+            raise NotFoundError("there is no such approval")
+        return found
+
+    @domain_errors
+    async def ListApprovals(self, request: Any, context: Context) -> Any:
+        pending = approval_pb2.Approval.STATE_PENDING
+        found = [
+            approval
+            for approval in reversed(self.control.approvals.values())
+            if (not request.pending_only or approval.state == pending)
+            and (not request.mine_only or caller_of(context) in approval.approvers)
+            and (not request.agent or approval.agent == request.agent)
+        ]
+        page = found[: request.page_size]
+        token = page[-1].name if len(found) > len(page) else ""
+        return approval_pb2.ListApprovalsResponse(approvals=page, next_page_token=token)
+
+    @domain_errors
+    async def GetApproval(self, request: Any, context: Context) -> Any:
+        return approval_pb2.GetApprovalResponse(approval=self._get(request.name))
+
+    @domain_errors
+    async def DecideApproval(self, request: Any, context: Context) -> Any:
+        approval = self._get(request.name)
+        self.control.when_decided(request)
+        message = approval_pb2.Approval
+        voted = [vote for vote in approval.votes if vote.reason == request.reason]
+        if voted and request.request_id == "retry-00":
+            return approval_pb2.DecideApprovalResponse(approval=approval, repeated_request=True)
+        if approval.state != message.STATE_PENDING:
+            raise PreconditionError(
+                f"it is over: {approval.detail}", reason=ErrorReason.APPROVAL_CLOSED
+            )
+        if request.verdict == message.VERDICT_GRANT:
+            if request.fingerprint != approval.fingerprint:
+                raise RefusedError("not it", reason=ErrorReason.FINGERPRINT_MISMATCH)
+            if approval.passkey_required and not request.passkey_assertion:
+                raise RefusedError("sign it", reason=ErrorReason.PASSKEY_NEEDED)
+            if approval.reason_required and not request.reason:
+                raise RefusedError("say why", reason=ErrorReason.REASON_NEEDED)
+        approval.votes.add(
+            operator=caller_of(context),
+            verdict=request.verdict,
+            reason=request.reason,
+            create_time=Timestamp(seconds=NOW + 60),
+            channel=request.channel,
+        )
+        if request.verdict == message.VERDICT_REFUSE:
+            approval.state = message.STATE_REFUSED
+        elif len(approval.votes) >= approval.quorum:
+            approval.state = message.STATE_GRANTED
+        approval.detail = f"decided by {caller_of(context)}"
+        return approval_pb2.DecideApprovalResponse(approval=approval)
+
+    async def WatchApprovals(self, request: Any, context: Context) -> Any:
+        if self.control.hang:
+            await asyncio.Event().wait()
+        if self.control.failure is not None:
+            await abort_with(context, self.control.failure)
+        await context.send_initial_metadata(())
+        for approval in self.control.approvals.values():
+            yield approval_pb2.WatchApprovalsResponse(approval=approval, initial=True)
+        while (approval := await self.control.changes.get()) is not None:
+            yield approval_pb2.WatchApprovalsResponse(approval=approval)
+
+
+class Operations(operation_pb2_grpc.OperationServiceServicer):
+    def __init__(self, control: MemoryControl) -> None:
+        self.control = control
+
+    @domain_errors
+    async def GetOperation(self, request: Any, context: Context) -> Any:
+        operation = self.control.operations.get(request.name)
+        if operation is None:
+            raise NotFoundError("there is no such operation")
+        if request.HasField("wait"):
+            self.control.when_polled(operation)
+        return operation_pb2.GetOperationResponse(operation=operation)
+
+    @domain_errors
+    async def ListOperations(self, request: Any, context: Context) -> Any:
+        pending = types_pb2.Operation.STATE_PENDING_APPROVAL
+        found = [
+            operation
+            for operation in reversed(self.control.operations.values())
+            if not request.pending_only or operation.state == pending
+        ]
+        return operation_pb2.ListOperationsResponse(operations=found)
 
 
 class Sync(sync_pb2_grpc.SyncServiceServicer):
@@ -537,6 +737,8 @@ def register_control(control: MemoryControl, status: int) -> Callable[[grpc.aio.
         agent_pb2_grpc.add_AgentServiceServicer_to_server(Agents(control), server)
         policy_pb2_grpc.add_PolicyServiceServicer_to_server(Policy(control), server)
         audit_pb2_grpc.add_AuditServiceServicer_to_server(Audit(control), server)
+        approval_pb2_grpc.add_ApprovalServiceServicer_to_server(Approvals(control), server)
+        operation_pb2_grpc.add_OperationServiceServicer_to_server(Operations(control), server)
         register_health(status)(server)
 
     return register

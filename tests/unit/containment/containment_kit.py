@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sidecar.clock import ManualClock
 from sidecar.containment.acks import AckTracker
 from sidecar.containment.answers import AuditPosition, ServiceLimits
+from sidecar.containment.consent import Consent
 from sidecar.containment.events import Contained, RevocationRule
 from sidecar.containment.history import (
     DirectiveEntry,
@@ -68,6 +69,14 @@ ALICE = operator("alice", Role.CONTAIN, Role.RELEASE)
 BOB = operator("bob", Role.CONTAIN, Role.RELEASE)
 SOAR = operator("soar", Role.CONTAIN, kind=OperatorKind.AUTOMATION)
 ROOT = operator("root", Role.BREAK_GLASS, Role.RELEASE, is_local=True)
+
+
+def agreed(*humans: str) -> Consent:
+    """Return the consent of these humans."""
+    return Consent(approval="approvals/apr_1", humans=humans)
+
+
+BY_CAROL = agreed("carol")
 
 
 def agent(name: str) -> Target:

@@ -74,6 +74,10 @@ RULES = st.builds(
     create_time_ns=EPOCH,
     expire_time_s=st.none() | st.integers(0, 2**40),
 )
+AGREED: dict[str, Any] = {
+    "approval": st.text(min_size=1, max_size=20),
+    "approvers": st.lists(TEXT, max_size=3).map(tuple),
+}
 CONTAINED = st.builds(
     Contained,
     directive=DIRECTIVES,
@@ -85,9 +89,20 @@ CONTAINED = st.builds(
     ttl_ns=EPOCH,
     deadline_boot_ns=EPOCH,
     boot_id=TEXT,
+    **AGREED,
 )
 EVENTS = st.one_of(
     CONTAINED,
+    st.builds(
+        Released,
+        epoch=EPOCH,
+        directive_epoch=EPOCH,
+        releaser=TEXT,
+        releaser_human_id=TEXT,
+        reason=TEXT,
+        create_time_ns=EPOCH,
+        **AGREED,
+    ),
     st.builds(
         Released,
         epoch=EPOCH,
@@ -113,6 +128,20 @@ EVENTS = st.one_of(
         request_fingerprint=TEXT,
     ),
 )
+# The same with what was added later: who agreed.
+LATER = {
+    EventKind.CONTAINED: (
+        b'{"approval":"approvals/apr_1","approvers":["bob","carol"],"author_human_id":"alice",'
+        b'"author_kind":"human","directive":{"author":"alice","create_time_ns":"1","epoch":"7",'
+        b'"level":"KILL","reason":"why","request_fingerprint":"f","request_id":"r","target":'
+        b'{"kind":"all"},"throttle_calls_per_minute":6},"v":1}'
+    ),
+    EventKind.RELEASED: (
+        b'{"approval":"approvals/apr_1","approvers":["bob","carol"],"create_time_ns":"1",'
+        b'"directive_epoch":"3","epoch":"7","reason":"why","releaser":"alice",'
+        b'"releaser_human_id":"alice","request_fingerprint":"f","request_id":"r","v":1}'
+    ),
+}
 # One record of each kind, as version 1 first wrote it. They must be read for ever.
 GOLDEN = {
     EventKind.CONTAINED: (
@@ -165,6 +194,21 @@ def test_e14_first_version_of_each_kind_is_read_and_written_for_ever(kind: Event
     assert encode_event(decode_event(record)) == record
 
 
+@pytest.mark.parametrize("kind", LATER)
+def test_e14_records_with_consent_are_read_and_written_for_ever(kind: EventKind) -> None:
+    """Who agreed is in the record; a record from before says that nobody had to."""
+    record = Record(kind, 7, LATER[kind])
+
+    event = decode_event(record)
+    before = decode_event(Record(kind, 7, GOLDEN[kind]))
+
+    assert encode_event(event) == record
+    assert isinstance(event, Contained | Released)
+    assert isinstance(before, Contained | Released)
+    assert (event.approval, event.approvers) == ("approvals/apr_1", ("bob", "carol"))
+    assert (before.approval, before.approvers) == ("", ())
+
+
 def changed(kind: EventKind, **change: Any) -> Record:
     """Return the golden record of *kind* with other or further keys; None takes one away."""
     body = json.loads(GOLDEN[kind]) | change
@@ -197,6 +241,9 @@ def test_e14_unknown_keys_are_ignored() -> None:
         changed(EventKind.CONTAINED, directive=None),
         changed(EventKind.CONTAINED, directive=[]),
         changed(EventKind.CONTAINED, author_kind="robot"),
+        changed(EventKind.CONTAINED, approval=7),
+        changed(EventKind.CONTAINED, approvers="bob"),
+        changed(EventKind.RELEASED, approvers=["bob", 7]),
         changed(EventKind.TOKENS_REVOKED, rule={}),
         changed(
             EventKind.TOKENS_REVOKED,

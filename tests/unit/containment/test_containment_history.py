@@ -49,6 +49,8 @@ ENDED = replace(
     end_time_ns=2**62,
     releaser="bob",
     release_reason="fine again",
+    release_approval="approvals/apr_1",
+    release_approvers=("alice", "carol"),
 )
 
 
@@ -153,6 +155,23 @@ def test_history_survives_reopening(path: Path) -> None:
     assert again._connection is not None
     assert again._connection.execute("PRAGMA synchronous").fetchone() == (2,)
     assert again._connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    again.close()
+
+
+def test_e14_entries_from_before_consent_are_read(path: Path) -> None:
+    """A directive that was released before others had to agree was released by one."""
+    store = SqliteHistory(path)
+    store.record([replace(ENDED, release_approval="", release_approvers=())], [])
+    store.close()
+
+    with sqlite3.connect(path) as connection:
+        [(entry,)] = connection.execute("SELECT entry FROM containment_directives").fetchall()
+    again = SqliteHistory(path)
+
+    assert b"approv" not in entry
+    found = again.directive(7)
+    assert found is not None
+    assert (found.releaser, found.release_approval, found.release_approvers) == ("bob", "", ())
     again.close()
 
 

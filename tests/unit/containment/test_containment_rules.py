@@ -8,26 +8,32 @@ from dataclasses import replace
 import pytest
 
 from sidecar.containment import rules
+from sidecar.containment.consent import Consent
 from sidecar.containment.events import Contained
 from sidecar.containment.rules import (
     BlastLimit,
     FleetAgent,
     covered_agents,
     is_wide,
+    protected_agents,
     require_contain,
     require_release,
+    require_release_request,
     require_revoke,
     require_unseal,
+    weigh,
 )
 from sidecar.errors import ErrorReason, RefusedError
-from sidecar.model import Operator, OperatorKind, Role, Target, TargetKind
+from sidecar.model import Level, Operator, OperatorKind, Role, Target, TargetKind
 from tests.unit.containment.containment_kit import (
     ALICE,
     ALL,
     BOB,
+    BY_CAROL,
     ROOT,
     SOAR,
     agent,
+    agreed,
     contained,
     directive,
     operator,
@@ -42,72 +48,174 @@ FLEET = [
     for n in range(1, 6)
 ]
 LIMIT = BlastLimit()
+MISSING = ErrorReason.PERMISSION_MISSING
+SECOND = ErrorReason.SECOND_HUMAN_NEEDED
+BOB_CONTAINS = operator("bob", Role.CONTAIN)
+
+
+BOT = operator("bot", Role.RELEASE, kind=OperatorKind.AUTOMATION)
+BOT_OF_BOB = replace(BOT, human_id="bob")
 
 
 @pytest.mark.parametrize(
-    ("event", "caller", "reason"),
+    ("event", "caller", "consent", "reason"),
     [
-        # an agent is no operator; whoever calls without roles may nothing
-        (BY_ALICE, operator("banking", kind=OperatorKind.AUTOMATION), "PERMISSION_MISSING"),
-        # automation, even with the role
-        (
-            BY_ALICE,
-            operator("soar", Role.RELEASE, kind=OperatorKind.AUTOMATION),
-            "PERMISSION_MISSING",
-        ),
-        (
-            BY_ALICE,
-            operator("bot", Role.RELEASE, kind=OperatorKind.AUTOMATION, human_id="bob"),
-            "PERMISSION_MISSING",
-        ),
-        # the one who ordered it, also under another name, spelling or device
-        (BY_ALICE, ALICE, "SECOND_HUMAN_NEEDED"),
-        (BY_ALICE, operator("a.smith", Role.RELEASE, human_id="alice"), "SECOND_HUMAN_NEEDED"),
-        (BY_ALICE, operator("x", Role.RELEASE, human_id="Alice "), "SECOND_HUMAN_NEEDED"),
-        (BY_ALICE, operator("x", Role.RELEASE, human_id="ａlice"), "SECOND_HUMAN_NEEDED"),
-        (
-            BY_ALICE,
-            operator("alice", Role.RELEASE, Role.BREAK_GLASS, Role.ADMIN),
-            "SECOND_HUMAN_NEEDED",
-        ),
-        # a human without the role, or whom nobody can tell from others
-        (BY_ALICE, operator("bob", Role.CONTAIN), "PERMISSION_MISSING"),
-        (BY_ALICE, operator("bob", Role.ADMIN, Role.BREAK_GLASS), "PERMISSION_MISSING"),
-        (BY_ALICE, operator("bob", Role.RELEASE, human_id=""), "PERMISSION_MISSING"),
-        (BY_ALICE, operator("bob", Role.RELEASE, human_id=" "), "PERMISSION_MISSING"),
+        # an agent is no operator; whoever calls without the role may nothing, whoever agrees
+        (BY_ALICE, operator("banking", kind=OperatorKind.AUTOMATION), BY_CAROL, MISSING),
+        (BY_ALICE, operator("bob", Role.CONTAIN), BY_CAROL, MISSING),
+        (BY_ALICE, operator("bob", Role.ADMIN, Role.BREAK_GLASS), BY_CAROL, MISSING),
+        # a human whom nobody can tell from others
+        (BY_ALICE, operator("bob", Role.RELEASE, human_id=""), BY_CAROL, MISSING),
+        (BY_ALICE, operator("bob", Role.RELEASE, human_id=" "), BY_CAROL, MISSING),
+        # one human alone: the one who ordered it, another one, one with every role
+        (BY_ALICE, ALICE, None, SECOND),
+        (BY_ALICE, BOB, None, SECOND),
+        (BY_SOAR, BOB, None, SECOND),
+        (BY_ALICE, ROOT, None, SECOND),
+        (BY_ALICE, BOB, agreed(), SECOND),
+        # the same human once more, under another name, spelling or device
+        (BY_ALICE, BOB, agreed("bob"), SECOND),
+        (BY_ALICE, BOB, agreed("Bob ", "ｂob", "bo\u200bb"), SECOND),
+        (BY_ALICE, operator("b.jones", Role.RELEASE, human_id="bob"), agreed("bob"), SECOND),
+        # nobody in particular
+        (BY_ALICE, BOB, agreed(""), SECOND),
+        (BY_ALICE, BOB, agreed(" "), SECOND),
+        # consent that nobody could look up
+        (BY_ALICE, BOB, Consent(approval="", humans=("carol",)), SECOND),
+        # automation is no human: it takes two others; one that acts for a person is that person
+        (BY_ALICE, BOT, None, SECOND),
+        (BY_ALICE, BOT, agreed("carol"), SECOND),
+        (BY_ALICE, BOT, agreed("carol", "Carol"), SECOND),
+        (BY_ALICE, BOT_OF_BOB, agreed("bob", "carol"), SECOND),
         # an author that nobody knows
-        (BY_NOBODY, BOB, "SECOND_HUMAN_NEEDED"),
-        (BY_UNKNOWN_HUMAN, BOB, "SECOND_HUMAN_NEEDED"),
-        # automation that acts for a person is that person
-        (replace(BY_SOAR, author_human_id="bob"), BOB, "SECOND_HUMAN_NEEDED"),
-        # a second human
-        (BY_ALICE, BOB, None),
-        (BY_SOAR, BOB, None),
-        (BY_SOAR, ALICE, None),
-        (BY_ALICE, ROOT, None),
-        (BY_NOBODY, ROOT, None),
+        (BY_NOBODY, BOB, BY_CAROL, SECOND),
+        (BY_UNKNOWN_HUMAN, BOB, BY_CAROL, SECOND),
+        # two humans, whoever of them ordered it
+        (BY_ALICE, ALICE, agreed("bob"), None),
+        (BY_ALICE, BOB, agreed("alice"), None),
+        (BY_ALICE, BOB, BY_CAROL, None),
+        (BY_SOAR, BOB, BY_CAROL, None),
+        (BY_ALICE, BOB, agreed("bob", "carol"), None),
+        (BY_ALICE, BOT, agreed("bob", "carol"), None),
+        (BY_ALICE, BOT_OF_BOB, agreed("alice", "carol"), None),
+        (BY_NOBODY, ROOT, BY_CAROL, None),
     ],
 )
-def test_e02_release_needs_a_second_human_with_the_role(
-    event: Contained, caller: Operator, reason: str | None
+def test_e02_release_needs_two_humans_and_the_role(
+    event: Contained, caller: Operator, consent: Consent | None, reason: ErrorReason | None
 ) -> None:
     """The table of who may release what."""
     if reason is None:
-        require_release(event, caller)
+        require_release(event, caller, consent)
+        require_release_request(event, caller)
         return
 
     with pytest.raises(RefusedError) as caught:
-        require_release(event, caller)
+        require_release(event, caller, consent)
 
-    assert caught.value.reason is ErrorReason(reason)
+    assert caught.value.reason is reason
     assert caught.value.hint
 
 
-def test_e02_second_human_negative_control(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without the comparison of humans, the author releases alone."""
-    monkeypatch.setattr(rules, "_is_same_human", lambda *_: False)
+@pytest.mark.parametrize(
+    ("event", "caller", "is_allowed"),
+    [
+        (BY_ALICE, ALICE, True),
+        (BY_ALICE, BOT, True),
+        (BY_NOBODY, ROOT, True),
+        (BY_NOBODY, BOB, False),
+        (BY_ALICE, SOAR, False),
+        (BY_ALICE, operator("bob", Role.RELEASE, human_id=" "), False),
+    ],
+)
+def test_e02_asking_for_a_release_takes_the_role(
+    event: Contained, caller: Operator, is_allowed: bool
+) -> None:
+    """Whom no consent would help is refused before anybody is asked."""
+    if is_allowed:
+        require_release_request(event, caller)
+        return
 
-    require_release(BY_ALICE, ALICE)
+    with pytest.raises(RefusedError):
+        require_release_request(event, caller)
+
+
+def test_e02_second_human_negative_control(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the comparison of humans, one human releases alone."""
+    monkeypatch.setattr(rules, "others", lambda consent, caller: {*consent.humans, "x"})
+
+    require_release(BY_ALICE, BOB, agreed("bob"))
+
+
+def test_e02_two_humans_for_automation_negative_control(monkeypatch: pytest.MonkeyPatch) -> None:
+    """If automation counted as a human, it and one human would release."""
+    monkeypatch.setattr(rules, "humans_needed", lambda _caller: 1)
+
+    require_release(BY_ALICE, BOT, BY_CAROL)
+
+
+@pytest.mark.parametrize(
+    ("consent", "is_allowed"),
+    [
+        (None, False),
+        (agreed(), False),
+        (agreed("bob"), False),
+        (agreed("Bob "), False),
+        (agreed("carol"), True),
+    ],
+)
+def test_wide_blast_takes_another_human(consent: Consent | None, is_allowed: bool) -> None:
+    """A wide directive stands with the consent of a human who is not the one who orders it."""
+    if is_allowed:
+        require_contain(ALL, BOB_CONTAINS, FLEET, LIMIT, consent=consent)
+        require_contain(ALL, SOAR, FLEET, LIMIT, consent=consent)
+        return
+
+    with pytest.raises(RefusedError) as caught:
+        require_contain(ALL, BOB_CONTAINS, FLEET, LIMIT, consent=consent)
+
+    assert caught.value.reason is ErrorReason.WIDE_BLAST
+
+
+PROTECTED = [replace(FLEET[0], is_protected=True), *FLEET[1:]]
+
+
+@pytest.mark.parametrize(
+    ("target", "protected"),
+    [
+        (agent("a1"), ("a1",)),
+        (agent("a2"), ()),
+        (Target(kind=TargetKind.SESSION, agent="a1", session="s"), ("a1",)),
+        (Target(kind=TargetKind.TOOL_AT_AGENT, agent="a1", tool="t"), ("a1",)),
+        (Target(kind=TargetKind.LABELS, labels=(("env", "prod"),)), ("a1",)),
+        (Target(kind=TargetKind.LABELS, labels=(("env", "test"),)), ()),
+        (Target(kind=TargetKind.TOOL, tool="t"), ("a1",)),
+        (Target(kind=TargetKind.TOOL, tool="unused"), ()),
+        (ALL, ("a1",)),
+    ],
+    ids=lambda value: value.describe() if isinstance(value, Target) else "",
+)
+def test_protected_agents_are_recognised(target: Target, protected: tuple[str, ...]) -> None:
+    """What reaches a protected agent takes another human or break-glass; observing takes neither."""
+    assert protected_agents(target, PROTECTED) == protected
+    require_contain(target, ROOT, PROTECTED, LIMIT)
+    require_contain(target, SOAR, PROTECTED, LIMIT, level=Level.OBSERVE)
+    require_contain(target, SOAR, PROTECTED, LIMIT, consent=BY_CAROL)
+    if not protected:
+        return
+
+    for level in set(Level) - {Level.OBSERVE}:
+        with pytest.raises(RefusedError):
+            require_contain(target, SOAR, PROTECTED, LIMIT, level=level)
+        assert weigh(target, level, SOAR, PROTECTED, LIMIT)
+        assert not weigh(target, level, ROOT, PROTECTED, LIMIT)
+
+
+def test_protected_agent_negative_control(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the rule, automation stops a protected agent alone."""
+    monkeypatch.setattr(rules, "protected_agents", lambda *_: ())
+
+    require_contain(agent("a1"), SOAR, PROTECTED, LIMIT)
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ from sidecar.clock import NS_PER_SECOND, ManualClock
 from sidecar.containment import service as service_module
 from sidecar.containment.acks import GateStanding
 from sidecar.containment.answers import AuditPosition, ServiceLimits
+from sidecar.containment.consent import Consent
 from sidecar.containment.events import (
     Contained,
     Event,
@@ -47,12 +48,13 @@ from sidecar.errors import (
 from sidecar.latch.format import PAGE
 from sidecar.latch.placing import JournalFullError
 from sidecar.latch.reader import LatchReader, LatchState
-from sidecar.model import Level, Subject, Target, TargetKind
+from sidecar.model import Level, Operator, Subject, Target, TargetKind
 from tests.unit.containment.containment_kit import (
     ALICE,
     ALL,
     BOB,
     BOOT,
+    BY_CAROL,
     KEY,
     ROOT,
     SOAR,
@@ -61,6 +63,7 @@ from tests.unit.containment.containment_kit import (
     FakeDriver,
     ListFleet,
     agent,
+    agreed,
     bench,
     order,
     release,
@@ -231,10 +234,10 @@ async def test_e01_request_id_outlives_compaction_in_the_history(
     history = SqliteHistory(tmp_path / "control.db")
     async with bench(latch, history=history, half_bytes=4 * PAGE) as made:
         await contain(made, "request-0")
-        await made.service.release(release(1), BOB)
+        await made.service.release(release(1), BOB, BY_CAROL)
         for number in range(1, 40):
             epoch = await contain(made, f"request-{number}")
-            await made.service.release(release(epoch, f"release-{number}x"), BOB)
+            await made.service.release(release(epoch, f"release-{number}x"), BOB, BY_CAROL)
     async with bench(latch, history=history) as again:
         assert len(again.service._journal.recovered) < 100
         answer = await again.service.contain(order("request-0"), ALICE)
@@ -368,16 +371,60 @@ async def test_e02_wide_order_is_refused_and_previewed(latch: Path) -> None:
     async with bench(latch) as made:
         with pytest.raises(RefusedError) as caught:
             await made.service.contain(order(target=ALL), SOAR)
-        with pytest.raises(RefusedError):
-            made.service.preview(order(target=ALL), SOAR)
+        held = made.service.preview(order(target=ALL), SOAR)
         wide = made.service.preview(order(target=ALL), ROOT)
         narrow = made.service.preview(order(), SOAR)
+        with pytest.raises(RefusedError):
+            made.service.preview(order(), replace(BOB, roles=frozenset()))
 
         assert made.service.state.directives == ()
 
     assert caught.value.reason is ErrorReason.WIDE_BLAST
-    assert (wide.agents, wide.is_wide) == (("banking", "mail"), True)
-    assert (narrow.agents, narrow.is_wide) == (("banking",), False)
+    assert (held.agents, held.is_wide, held.is_consent_needed) == (("banking", "mail"), True, True)
+    assert (wide.agents, wide.is_wide, wide.is_consent_needed) == (held.agents, True, False)
+    assert (narrow.agents, narrow.is_wide, narrow.is_consent_needed) == (("banking",), False, False)
+
+
+async def test_e02_wide_order_with_the_consent_of_another_human_stands(latch: Path) -> None:
+    """Who agreed is in the event, in the log and in the answer, also after a restart."""
+    async with bench(latch) as made:
+        answer = await made.service.contain(order(target=ALL), SOAR, BY_CAROL)
+
+        [(kind, entry)] = made.audit.entries
+    async with bench(latch) as again:
+        found = await again.service.find_containment(order(target=ALL))
+        [contained] = again.service.state.contained.values()
+
+    assert (kind, entry["approval"], entry["approvers"]) == (
+        "contain",
+        BY_CAROL.approval,
+        ["carol"],
+    )
+    assert found is not None
+    assert (answer.approval, found.approval) == (BY_CAROL.approval, BY_CAROL.approval)
+    assert found.is_repeated
+    assert (contained.approval, contained.approvers) == (BY_CAROL.approval, ("carol",))
+
+
+async def test_protected_agent_takes_consent_or_break_glass(latch: Path) -> None:
+    """SOAR cannot stop a protected agent alone; break-glass can, and observing stops nothing."""
+    fleet = ListFleet(FleetAgent(id="banking", is_protected=True), FleetAgent(id="mail"))
+    async with bench(latch, fleet=fleet) as made:
+        with pytest.raises(RefusedError) as caught:
+            await made.service.contain(order(), SOAR)
+        preview = made.service.preview(order(), SOAR)
+        await made.service.contain(order("request-2", level=Level.OBSERVE), SOAR)
+        await made.service.contain(order("request-3"), ROOT)
+        await made.service.contain(order("request-4"), SOAR, BY_CAROL)
+
+        assert len(made.service.state.directives) == 3
+
+    assert caught.value.reason is ErrorReason.SECOND_HUMAN_NEEDED
+    assert (preview.protected, preview.is_wide, preview.is_consent_needed) == (
+        ("banking",),
+        False,
+        True,
+    )
 
 
 async def test_e12_kill_of_an_agent_nobody_knows(latch: Path) -> None:
@@ -470,7 +517,7 @@ async def test_release_by_a_second_human(latch: Path) -> None:
     """A release names the directive, raises the epoch, and is at the gates and in the log."""
     async with bench(latch) as made:
         epoch = await contain(made)
-        answer = await made.service.release(release(epoch), BOB)
+        answer = await made.service.release(release(epoch), BOB, BY_CAROL)
         receipt = (await made.service.get_receipt(epoch)).receipt
 
     assert (answer.epoch, answer.is_repeated, answer.remaining) == (3, False, ())
@@ -478,16 +525,37 @@ async def test_release_by_a_second_human(latch: Path) -> None:
     assert (answer.entry.releaser, answer.entry.release_reason) == ("bob", "it was a test")
     assert receipt.state is DirectiveState.RELEASED
     assert made.audit.kinds == ["contain", "release_requested", "release"]
+    for _, entry in made.audit.entries[1:]:
+        assert (entry["approval"], entry["approvers"]) == (BY_CAROL.approval, ["carol"])
+    assert (answer.entry.release_approval, answer.entry.release_approvers) == (
+        BY_CAROL.approval,
+        ("carol",),
+    )
     assert held_at_a_gate(latch) is None
 
 
-@pytest.mark.parametrize("caller", [ALICE, SOAR, replace(BOB, human_id="alice")], ids=repr)
-async def test_e02_release_by_the_wrong_one_changes_nothing(latch: Path, caller: object) -> None:
-    """The author, automation and the author's alias are refused before anything happens."""
+@pytest.mark.parametrize(
+    ("caller", "consent"),
+    [
+        (ALICE, None),
+        (BOB, None),
+        (BOB, agreed("bob")),
+        (replace(BOB, human_id="alice"), agreed("Alice")),
+        (BOB, agreed()),
+        (BOB, agreed(" ")),
+        (SOAR, agreed("alice", "bob")),
+        (replace(SOAR, roles=ALICE.roles), agreed("alice")),
+    ],
+    ids=repr,
+)
+async def test_e02_release_by_the_wrong_one_changes_nothing(
+    latch: Path, caller: Operator, consent: Consent | None
+) -> None:
+    """One human, under however many names, and automation are refused before anything happens."""
     async with bench(latch) as made:
         epoch = await contain(made)
         with pytest.raises(RefusedError):
-            await made.service.release(release(epoch), caller)  # type: ignore[arg-type]
+            await made.service.release(release(epoch), caller, consent)
 
         assert made.audit.kinds == ["contain"]
     assert held_at_a_gate(latch) is Level.KILL
@@ -498,13 +566,13 @@ async def test_e03_release_of_the_first_leaves_the_second(latch: Path) -> None:
     async with bench(latch) as made:
         first = await contain(made)
         second = await contain(made, "request-2")
-        answer = await made.service.release(release(first), BOB)
+        answer = await made.service.release(release(first), BOB, BY_CAROL)
 
         assert [held.epoch for held in answer.remaining] == [second]
         with pytest.raises(PreconditionError) as caught:
-            await made.service.release(release(first, "release-2"), BOB)
+            await made.service.release(release(first, "release-2"), BOB, BY_CAROL)
         with pytest.raises(NotFoundError):
-            await made.service.release(release(99, "release-3"), BOB)
+            await made.service.release(release(99, "release-3"), BOB, BY_CAROL)
 
     assert caught.value.reason is ErrorReason.ALREADY_RELEASED
     assert held_at_a_gate(latch) is Level.KILL
@@ -516,19 +584,55 @@ async def test_release_is_idempotent_by_request_id(latch: Path) -> None:
         first = await contain(made)
         second = await contain(made, "request-2")
         answers = await asyncio.gather(
-            *(made.service.release(release(first), BOB) for _ in range(20))
+            *(made.service.release(release(first), BOB, BY_CAROL) for _ in range(20))
         )
         with pytest.raises(ConflictError):
-            await made.service.release(release(second), BOB)
+            await made.service.release(release(second), BOB, BY_CAROL)
     async with bench(latch) as again:
-        late = await again.service.release(release(first), BOB)
+        late = await again.service.release(release(first), BOB, BY_CAROL)
         with pytest.raises(ConflictError):
-            await again.service.release(release(first, reason="another"), BOB)
+            await again.service.release(release(first, reason="another"), BOB, BY_CAROL)
 
     assert {answer.epoch for answer in answers} == {late.epoch}
     assert [answer.is_repeated for answer in answers].count(False) == 1
     assert late.is_repeated
     assert late.entry.state is DirectiveState.RELEASED
+
+
+async def test_release_that_was_carried_out_is_found_again(latch: Path) -> None:
+    """What came of an order can be asked without giving it; an id used for another one conflicts."""
+    async with bench(latch) as made:
+        epoch = await contain(made)
+        before = await made.service.find_release(release(epoch))
+        with pytest.raises(ConflictError):
+            await made.service.find_release(release(epoch, "request-1"))
+        answer = await made.service.release(release(epoch), BOB, BY_CAROL)
+    async with bench(latch) as again:
+        found = await again.service.find_release(release(epoch))
+        with pytest.raises(ConflictError):
+            await again.service.find_release(release(epoch, reason="another"))
+
+    assert before is None
+    assert found is not None
+    assert (found.epoch, found.is_repeated) == (answer.epoch, True)
+    assert found.entry.release_approval == BY_CAROL.approval
+
+
+async def test_releasable_names_what_stands(latch: Path) -> None:
+    """Who may ask for what to be released is said before anybody is asked."""
+    async with bench(latch) as made:
+        epoch = await contain(made)
+        standing = await made.service.releasable(release(epoch), ALICE)
+        with pytest.raises(RefusedError):
+            await made.service.releasable(release(epoch), SOAR)
+        with pytest.raises(NotFoundError):
+            await made.service.releasable(release(99), ALICE)
+        await made.service.release(release(epoch), BOB, BY_CAROL)
+        with pytest.raises(PreconditionError) as caught:
+            await made.service.releasable(release(epoch, "release-2"), ALICE)
+
+    assert standing.epoch == epoch
+    assert caught.value.reason is ErrorReason.ALREADY_RELEASED
 
 
 async def test_request_id_that_was_used_while_the_release_was_logged_conflicts(
@@ -547,7 +651,7 @@ async def test_request_id_that_was_used_while_the_release_was_logged_conflicts(
 
         monkeypatch.setattr(made.service._dossiers, "require_log", slowly)
         with pytest.raises(ConflictError):
-            await made.service.release(release(epoch, "shared-id"), BOB)
+            await made.service.release(release(epoch, "shared-id"), BOB, BY_CAROL)
         await killing[0]
 
         assert len(made.service.state.directives) == 2
@@ -562,7 +666,7 @@ async def test_what_was_answered_is_durable(latch: Path) -> None:
 
         epoch = await contain(made)
         assert is_durable()
-        await made.service.release(release(epoch), BOB)
+        await made.service.release(release(epoch), BOB, BY_CAROL)
         assert is_durable()
         await made.service.revoke_tokens(revocation(), SOAR)
         assert is_durable()
@@ -575,8 +679,8 @@ async def test_two_releases_at_once_end_it_once(latch: Path) -> None:
     async with bench(latch) as made:
         epoch = await contain(made)
         answers = await asyncio.gather(
-            made.service.release(release(epoch, "release-1"), BOB),
-            made.service.release(release(epoch, "release-2"), ROOT),
+            made.service.release(release(epoch, "release-1"), BOB, BY_CAROL),
+            made.service.release(release(epoch, "release-2"), ROOT, BY_CAROL),
             return_exceptions=True,
         )
 
@@ -589,12 +693,12 @@ async def test_release_needs_the_log(latch: Path) -> None:
         epoch = await contain(made)
         made.audit.is_failing = True
         with pytest.raises(EnvironmentFailure) as caught:
-            await made.service.release(release(epoch), BOB)
+            await made.service.release(release(epoch), BOB, BY_CAROL)
 
         assert caught.value.reason is ErrorReason.AUDIT_UNAVAILABLE
         assert held_at_a_gate(latch) is Level.KILL
         made.audit.is_failing = False
-        await made.service.release(release(epoch), BOB)
+        await made.service.release(release(epoch), BOB, BY_CAROL)
     assert held_at_a_gate(latch) is None
 
 
@@ -607,7 +711,7 @@ async def test_release_negative_control_without_a_log(
         made.audit.is_failing = True
         monkeypatch.setattr(made.service._dossiers, "require_log", made.service._dossiers.log)
 
-        await made.service.release(release(epoch), BOB)
+        await made.service.release(release(epoch), BOB, BY_CAROL)
 
         assert held_at_a_gate(latch) is None
 
@@ -618,11 +722,11 @@ async def test_release_waits_for_a_steady_clock(latch: Path) -> None:
         epoch = await contain(made)
         made.clock.step_wall(seconds=-3600)
         with pytest.raises(EnvironmentFailure) as caught:
-            await made.service.release(release(epoch), BOB)
+            await made.service.release(release(epoch), BOB, BY_CAROL)
         await contain(made, "request-2", agent("mail"))
         assert "the wall clock has just stepped" in made.service.health().problems
         made.clock.advance(seconds=61)
-        await made.service.release(release(epoch), BOB)
+        await made.service.release(release(epoch), BOB, BY_CAROL)
 
     assert caught.value.reason is ErrorReason.CLOCK_UNSTABLE
 
@@ -632,7 +736,7 @@ async def test_kill_that_arrives_while_a_release_is_logged_stands(latch: Path) -
     async with bench(latch) as made:
         first = await contain(made)
         made.audit.is_hanging = True
-        releasing = asyncio.create_task(made.service.release(release(first), BOB))
+        releasing = asyncio.create_task(made.service.release(release(first), BOB, BY_CAROL))
         await asyncio.sleep(0)
         killing = asyncio.create_task(contain(made, "request-2"))
         await asyncio.sleep(0)
@@ -640,7 +744,7 @@ async def test_kill_that_arrives_while_a_release_is_logged_stands(latch: Path) -
             await releasing
         made.audit.is_hanging = False
         await killing
-        await made.service.release(release(first, "release-2"), BOB)
+        await made.service.release(release(first, "release-2"), BOB, BY_CAROL)
 
     assert held_at_a_gate(latch) is Level.KILL
 
@@ -792,7 +896,7 @@ async def test_directives_are_listed_newest_first(latch: Path) -> None:
         first = await contain(made)
         second = await contain(made, "request-2", agent("mail"))
         third = await contain(made, "request-3")
-        await made.service.release(release(first), BOB)
+        await made.service.release(release(first), BOB, BY_CAROL)
 
         standing = await made.service.list_directives()
         everything = await made.service.list_directives(include_ended=True, limit=2)
@@ -842,7 +946,7 @@ async def test_list_goes_on_into_the_history(latch: Path, monkeypatch: pytest.Mo
         epochs = []
         for number in range(6):
             epochs.append(await contain(made, f"request-{number}"))
-            await made.service.release(release(epochs[-1], f"release-{number}"), BOB)
+            await made.service.release(release(epochs[-1], f"release-{number}"), BOB, BY_CAROL)
         await made.service._mirror.flush()
         whole = await made.service.list_directives(include_ended=True)
         receipt = await made.service.get_receipt(epochs[0])
@@ -868,7 +972,7 @@ async def test_e07_failed_disk_answers_applied_but_not_durable(latch: Path) -> N
         health = made.service.health()
         later = await made.service.contain(order("request-2", agent("mail")), ALICE)
         with pytest.raises(NotDurableError):
-            await made.service.release(release(1), BOB)
+            await made.service.release(release(1), BOB, BY_CAROL)
         with pytest.raises(NotDurableError):
             await made.service.revoke_tokens(revocation(), SOAR)
         with pytest.raises(NotDurableError):
@@ -968,9 +1072,9 @@ async def test_full_journal_still_takes_a_kill_of_everything(latch: Path) -> Non
         verdict = again.service.state.effective(Subject(agent="anybody"))
         assert verdict is not None
         with pytest.raises(RefusedError):
-            await again.service.release(release(orphan.epoch), BOB)
-        await again.service.release(release(1, "release-0"), BOB)
-        await again.service.release(release(orphan.epoch), ROOT)
+            await again.service.release(release(orphan.epoch), BOB, BY_CAROL)
+        await again.service.release(release(1, "release-0"), BOB, BY_CAROL)
+        await again.service.release(release(orphan.epoch), ROOT, BY_CAROL)
 
         assert seen_by_a_gate(latch)[0].global_level == 0
 
@@ -1010,7 +1114,7 @@ async def test_full_journal_can_always_be_released_from(latch: Path) -> None:
         for epoch in standing:
             caller = ROOT if epoch != standing[-1] else BOB
             await made.service.release(
-                release(epoch, f"release-{epoch}x", reason="y" * 1000), caller
+                release(epoch, f"release-{epoch}x", reason="y" * 1000), caller, BY_CAROL
             )
 
         assert made.service.state.directives == ()
@@ -1024,7 +1128,7 @@ async def test_lost_latch_starts_sealed_with_what_the_history_knows(latch: Path)
     async with bench(latch, history=history) as made:
         epoch = await contain(made)
         await contain(made, "request-2", agent("mail"))
-        await made.service.release(release(3), BOB)
+        await made.service.release(release(3), BOB, BY_CAROL)
     (latch / "slots").unlink()
     async with bench(latch, history=history, epoch_floor=history.highest_epoch()) as again:
         assert again.service.health().is_sealed
@@ -1103,7 +1207,7 @@ async def test_p11_restart_changes_nothing(latch: Path) -> None:
         first = await contain(made)
         await contain(made, "request-2", agent("mail"))
         await made.service.activate_policy("d1", author="alice")
-        await made.service.release(release(first), BOB)
+        await made.service.release(release(first), BOB, BY_CAROL)
         before = (made.service.state, made.service.epoch, made.rules())
         receipt = (await made.service.get_receipt(3)).receipt
     async with bench(latch, history=history, revocations=revocations) as again:
@@ -1123,7 +1227,7 @@ async def test_history_that_missed_an_end_is_set_right(latch: Path) -> None:
         epoch = await contain(made)
         await made.service._mirror.flush()
         history.is_failing = True
-        await made.service.release(release(epoch), BOB)
+        await made.service.release(release(epoch), BOB, BY_CAROL)
     stale = history._entries[epoch]
     assert stale.state is DirectiveState.ACTIVE
     ghost = replace(stale, contained=Contained(directive=replace(stale.directive, epoch=77)))
@@ -1154,7 +1258,7 @@ async def test_listeners_hear_every_event_after_it_was_published(latch: Path) ->
         made.service.add_listener(heard.append)
         await made.service.contain(order(ttl=timedelta(seconds=5)), ALICE)
         await contain(made, "request-2", agent("mail"))
-        await made.service.release(release(3), BOB)
+        await made.service.release(release(3), BOB, BY_CAROL)
         made.clock.advance(seconds=5)
         made.service.tick()
         await made.service.activate_policy("d1", author="alice")

@@ -64,6 +64,7 @@ def test_a_bundle_becomes_specs(bundle: Any) -> None:
     assert money.tool_class is ToolClass.WRITE
     assert money.data_class == "financial"
     assert money.reveal == {"recipient"}
+    assert money.undo == ""
     assert money.destination is None
     assert loaded.tools["ping"].data_class == "general"
     assert loaded.tools["fetch"].destination.argument == "url"

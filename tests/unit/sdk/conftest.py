@@ -41,6 +41,13 @@ class ScriptedGate(guard_pb2_grpc.GuardServiceServicer):
         self.on_watch: Callable[[ScriptedGate, Any, Context], Awaitable[None]] | None = None
         self.refuse_outcomes = False
         self.lose_outcome_streams = 0
+        self.waits: list[guard_pb2.WaitApprovalRequest] = []
+        self.broken_waits: list[str] = []
+        self.withdrawn: list[str] = []
+        self.on_wait: Callable[[ScriptedGate, Any, Context], Awaitable[Any]] | None = None
+        self._requests: dict[bytes, str] = {}
+        self._approvals: dict[str, guard_pb2.WaitApprovalResponse] = {}
+        self._approval_changed = asyncio.Event()
         self.containment = guard_pb2.WatchContainmentResponse(epoch=1)
         self._containment_changed = asyncio.Event()
         self._ids = itertools.count(1)
@@ -95,6 +102,45 @@ class ScriptedGate(guard_pb2_grpc.GuardServiceServicer):
             )
 
         self.on_batch = on_batch
+
+    def held(self, name: str = "approvals/apr_1", text: str = "ask first") -> types_pb2.Decision:
+        """Return a HOLD that waits for *name*."""
+        decision = self.decision(types_pb2.EFFECT_HOLD, "POLICY_HOLD", text)
+        waits = decision.obligations
+        waits.approval, waits.hold_tier, waits.hold_quorum = name, "HIGH", 1
+        waits.hold_reason, waits.hold_url = text, "https://control.example/a/1"
+        waits.hold_approvers.extend(["alice", "bob"])
+        waits.hold_expire_time.FromNanoseconds(time.time_ns() + 3_600_000_000_000)
+        return decision
+
+    def holds(self, tool: str = "pay") -> None:
+        """Hold every call of *tool* until the identical one is granted; allow it once then."""
+
+        def make(question: Question) -> types_pb2.Decision:
+            if question.request.tool_call.tool != tool:
+                return self.decision()
+            key = question.request.tool_call.SerializeToString(deterministic=True)
+            name = self._requests.get(key, "")
+            state = self._approvals[name].state if name else ""
+            if state == "GRANTED":
+                self.decides(name, "CONSUMED")
+                decision = self.decision(code="APPROVAL_GRANTED")
+                decision.obligations.approval = name
+                return decision
+            if state != "PENDING":
+                name = self._requests[key] = f"approvals/apr_{len(self._approvals) + 1}"
+                self.decides(name, "PENDING")
+            return self.held(name)
+
+        self.answers(make)
+
+    def decides(self, name: str, state: str, text: str = "", code: str = "") -> None:
+        """Let *name* stand so from now on, and tell whoever waits."""
+        response = self._approvals[name] = guard_pb2.WaitApprovalResponse(state=state)
+        if text or code:
+            response.reason.code, response.reason.text = code or f"APPROVAL_{state}", text
+        changed, self._approval_changed = self._approval_changed, asyncio.Event()
+        changed.set()
 
     def hangs(self) -> None:
         """Answer nothing, ever."""
@@ -165,6 +211,30 @@ class ScriptedGate(guard_pb2_grpc.GuardServiceServicer):
             await context.write(self.containment)
             await changed.wait()
 
+    async def WaitApproval(self, request: Any, context: Context) -> Any:
+        self.waits.append(request)
+        if self.on_wait is not None:
+            return await self.on_wait(self, request, context)
+        pending = guard_pb2.WaitApprovalResponse(state="PENDING")
+        try:
+            async with asyncio.timeout(request.timeout.ToNanoseconds() / 1e9):
+                while True:
+                    changed = self._approval_changed
+                    status = self._approvals.get(request.approval, pending)
+                    if status.state != "PENDING":
+                        return status
+                    await changed.wait()
+        except TimeoutError:
+            return pending
+        except asyncio.CancelledError:
+            self.broken_waits.append(request.approval)
+            raise
+
+    async def CancelApproval(self, request: Any, context: Context) -> Any:
+        self.withdrawn.append(request.approval)
+        self.decides(request.approval, "CANCELLED", "withdrawn by the agent")
+        return guard_pb2.CancelApprovalResponse(state="CANCELLED")
+
     # -- its life -----------------------------------------------------------------------------
 
     async def start(self) -> None:
@@ -178,6 +248,13 @@ class ScriptedGate(guard_pb2_grpc.GuardServiceServicer):
             await self._server.stop(None)
             self._server = None
         self.path.unlink(missing_ok=True)
+
+    @staticmethod
+    async def until(condition: Callable[[], object]) -> None:
+        """Wait for *condition*, which nothing announces."""
+        async with asyncio.timeout(5):
+            while not condition():
+                await asyncio.sleep(0.001)
 
     async def outcomes_become(self, count: int) -> list[guard_pb2.Outcome]:
         """Wait until *count* outcomes have come, and return them."""

@@ -420,7 +420,7 @@ async def test_p3_lapsed_permission_does_not_start(
     guard: FakeGuard, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A permission that lapsed between decision and start is not used, and the log knows."""
-    monkeypatch.setattr("sidecar.sdk.testing._LIFE_NS", -1)
+    monkeypatch.setattr("sidecar.sdk._script._LIFE_NS", -1)
 
     with pytest.raises(Denied):
         async with guard.call("t"):
@@ -433,7 +433,7 @@ async def test_p3_lapsed_permission_does_not_start(
 
 async def test_p3_negative_control(guard: FakeGuard, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without the check at the start a lapsed permission would start."""
-    monkeypatch.setattr("sidecar.sdk.testing._LIFE_NS", -1)
+    monkeypatch.setattr("sidecar.sdk._script._LIFE_NS", -1)
     monkeypatch.setattr("sidecar.sdk.values.Decision.raise_for_effect", lambda self: None)
 
     async with guard.call("t") as permit:

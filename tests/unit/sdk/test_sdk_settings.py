@@ -16,7 +16,7 @@ ADDRESS = "unix:/run/holdfast/agents/a/guard.sock"
 
 
 def test_environment_describes_a_guard(tmp_path: Path) -> None:
-    """All four variables arrive where they belong."""
+    """All five variables arrive where they belong."""
     (tmp_path / "token").write_text("abc\n")
 
     settings = Settings.from_env(
@@ -24,22 +24,25 @@ def test_environment_describes_a_guard(tmp_path: Path) -> None:
             "HOLDFAST_ADDRESS": ADDRESS,
             "HOLDFAST_SESSION": "s-1",
             "HOLDFAST_DEADLINE_MS": "100",
+            "HOLDFAST_HOLD_TIMEOUT_MS": "600000",
             "HOLDFAST_TOKEN_FILE": str(tmp_path / "token"),
         }
     )
 
     assert (settings.address, settings.session) == (ADDRESS, "s-1")
     assert settings.deadline == timedelta(milliseconds=100)
+    assert settings.hold_timeout == timedelta(minutes=10)
     assert settings.token_provider is not None
     assert settings.token_provider() == "abc"
     assert "abc" not in repr(settings)
 
 
 def test_defaults() -> None:
-    """Only the address is required; a call waits a quarter of a second."""
+    """Only the address is required; a call waits a quarter of a second, and for no human."""
     settings = Settings.from_env({"HOLDFAST_ADDRESS": ADDRESS})
 
     assert settings.deadline == timedelta(milliseconds=250)
+    assert settings.hold_timeout == timedelta(0)
     assert (settings.session, settings.token_provider) == ("", None)
 
 
@@ -62,6 +65,10 @@ def test_defaults() -> None:
         ("HOLDFAST_DEADLINE_MS", "٣"),
         ("HOLDFAST_DEADLINE_MS", "60001"),
         ("HOLDFAST_DEADLINE_MS", "forever"),
+        ("HOLDFAST_HOLD_TIMEOUT_MS", "-1"),
+        ("HOLDFAST_HOLD_TIMEOUT_MS", "1.5"),
+        ("HOLDFAST_HOLD_TIMEOUT_MS", "86400001"),
+        ("HOLDFAST_HOLD_TIMEOUT_MS", "999999999"),
     ],
 )
 def test_k09_unusable_settings_are_refused(name: str, value: str) -> None:

@@ -112,6 +112,11 @@ def test_nothing_of_the_call_or_the_metadata_is_told() -> None:
     [
         ("DENY", "KILLED", "Stop"),
         ("HOLD", "POLICY_HOLD", "while it waits"),
+        ("HOLD", "POLICY_HOLD", "Do not repeat it in a loop"),
+        ("DENY", "APPROVAL_REFUSED", "A person refused this call"),
+        ("DENY", "APPROVAL_REFUSED", "tell the user"),
+        ("DENY", "APPROVAL_LIMIT", "again later"),
+        ("DENY", "NO_CHANNEL", "again later"),
         ("DENY", "GATE_UNAVAILABLE", "again later"),
         ("DENY", "SCHEMA", "Correct the arguments"),
         ("DENY", "NEW_IN_NEXT_VERSION", "tell the user"),
@@ -121,6 +126,40 @@ def test_nothing_of_the_call_or_the_metadata_is_told() -> None:
 def test_text_says_what_to_do_next(effect: str, code: str, advice: str) -> None:
     """Each kind of denial ends with the next step."""
     assert advice in for_model(effect, [(code, "")])
+
+
+@pytest.mark.parametrize(
+    ("effect", "approval", "is_told"),
+    [
+        ("HOLD", "approvals/apr_0123456789abcdef0123456789abcdef", True),
+        ("HOLD", "approvals/" + "a" * 65, False),
+        ("HOLD", "approvals/a/../b", False),
+        ("HOLD", "approvals/a\n", False),
+        ("HOLD", "<system>", False),
+        ("HOLD", "", False),
+        ("DENY", "approvals/apr_1", False),
+    ],
+)
+def test_name_of_the_request_is_told_where_it_is_one(
+    effect: str, approval: str, is_told: bool
+) -> None:
+    """The model can tell its user which request waits; nothing else can be told in its place."""
+    told = for_model(effect, [("POLICY_HOLD", "ask first")], approval=approval)
+
+    assert ("The request is" in told) == is_told
+    assert problems(told) == []
+    if is_told:
+        assert f"The request is {approval}." in told
+
+
+def test_what_to_do_next_is_never_cut_off() -> None:
+    """However long the gate's sentences are, the advice stands at the end."""
+    long = "word " * 100
+
+    told = for_model("HOLD", [("POLICY_HOLD", long), ("POLICY_HOLD", long)], approval="approvals/a")
+
+    assert told.endswith("while it waits; tell the user instead.")
+    assert len(told) <= MAX_CHARACTERS
 
 
 def test_no_reason_still_makes_a_text() -> None:

@@ -1,0 +1,134 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The logs of this host by name: control's own and those of every gate that connected.
+
+Everything that reads the disk runs off the event loop. Reading shows what checkpoints cover;
+verifying is the verifier's, which shares no code with the writer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from sidecar.audit.index_sqlite import AuditIndex, Page
+from sidecar.audit.log import AuditLog
+from sidecar.audit.reader import EntryFilter
+from sidecar.audit.verify import VerifyReport, verify_directory
+from sidecar.control.gates import GateRegistry
+from sidecar.errors import NotFoundError
+
+__all__ = ["OWN_LOG", "HostLogs"]
+
+OWN_LOG: Final = "control"
+_EXPORT_PAGE: Final = 500
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    name: str
+    directory: Path
+    verifier_key: str
+
+
+class HostLogs:
+    """Finds, searches and verifies the logs of this host."""
+
+    def __init__(
+        self, *, audit: AuditLog, directory: Path, index_directory: Path, gates: GateRegistry
+    ) -> None:
+        self._audit = audit
+        self._directory = directory
+        self._index_directory = index_directory
+        self._gates = gates
+        self._indexes: dict[str, AuditIndex] = {}
+        self._indexing = asyncio.Lock()
+
+    def names(self) -> list[str]:
+        """Return every log that can be read: control's, then those of the gates."""
+        return [OWN_LOG, *sorted(self._gates.names())]
+
+    def directory(self, name: str) -> tuple[str, Path]:
+        """Return name and directory of a log; an empty name is control's.
+
+        Raises:
+            NotFoundError: There is no such log.
+        """
+        place = self._place(name)
+        return place.name, place.directory
+
+    async def query(
+        self,
+        wanted: EntryFilter,
+        *,
+        log: str = "",
+        limit: int = 100,
+        page_token: str = "",
+        is_newest_first: bool = True,
+    ) -> Page:
+        """Return a page of entries.
+
+        Raises:
+            NotFoundError: There is no such log.
+            UntrustedInputError: *page_token* is not one of ours.
+        """
+        place = self._place(log)
+        if place.name == OWN_LOG:
+            await self._audit.checkpoint()  # what was answered before is listed now
+        async with self._indexing:
+            return await asyncio.to_thread(
+                self._query, place, wanted, limit, page_token, is_newest_first
+            )
+
+    async def verify(self, log: str = "") -> VerifyReport:
+        """Verify one log as anybody could who holds its directory and its key.
+
+        Raises:
+            NotFoundError: There is no such log.
+        """
+        place = self._place(log)
+        if place.name == OWN_LOG:
+            await self._audit.checkpoint()
+        return await asyncio.to_thread(
+            verify_directory, place.directory, vkey=place.verifier_key or None
+        )
+
+    async def export(self, wanted: EntryFilter, *, log: str = "") -> AsyncIterator[bytes]:
+        """Yield entries as they lie in the log, a line each, oldest first."""
+        token = ""
+        while True:
+            page = await self.query(
+                wanted, log=log, limit=_EXPORT_PAGE, page_token=token, is_newest_first=False
+            )
+            for entry in page.entries:
+                yield entry.line + b"\n"
+            token = page.next_page_token
+            if not token:
+                return
+
+    def close(self) -> None:
+        """Close the indexes."""
+        for index in self._indexes.values():
+            index.close()
+
+    def _place(self, name: str) -> _Place:
+        if name in ("", OWN_LOG):
+            return _Place(OWN_LOG, self._directory, self._audit.vkey)
+        gate = self._gates.known(name)
+        if gate is None:
+            raise NotFoundError(
+                f"there is no log {name!r}", hint="`control`, or the id of a gate that connected"
+            )
+        return _Place(name, gate.audit_directory, gate.verifier_key)
+
+    def _query(
+        self, place: _Place, wanted: EntryFilter, limit: int, page_token: str, newest_first: bool
+    ) -> Page:
+        index = self._indexes.get(place.name)
+        if index is None:
+            path = self._index_directory / f"index-{place.name}.db"
+            index = self._indexes[place.name] = AuditIndex.open(place.directory, path=path)
+        index.catch_up()
+        return index.query(wanted, limit=limit, page_token=page_token, is_newest_first=newest_first)

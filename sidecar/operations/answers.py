@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the service of operations answers beside operations themselves. Frozen."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sidecar.containment.history import DirectiveEntry
+from sidecar.containment.receipt import SignedReceipt
+from sidecar.model import Directive
+from sidecar.operations.rules import Need
+from sidecar.operations.values import Operation
+
+__all__ = ["NO_RESULT", "OperationPage", "OperationResult", "Preview"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preview:
+    """What an order to contain would do.
+
+    ``need`` is what it would wait for; None if it would be carried out at once.
+    """
+
+    agents: tuple[str, ...]
+    is_wide: bool
+    protected: tuple[str, ...]
+    need: Need | None
+    summary: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OperationPage:
+    """Operations, newest first. ``next_before`` asks for the next page; None on the last one."""
+
+    operations: tuple[Operation, ...]
+    next_before: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OperationResult:
+    """What an operation that is DONE gave, as it stands now.
+
+    ``receipt`` for a containment; ``entry`` and ``remaining`` (directives that still hold agents of
+    the same target) for a release.
+    """
+
+    receipt: SignedReceipt | None = None
+    entry: DirectiveEntry | None = None
+    remaining: tuple[Directive, ...] = ()
+
+
+NO_RESULT = OperationResult()
