@@ -84,6 +84,10 @@ class Entries:
         finally:
             self._logging.discard(version)
 
+    def note_doubt(self) -> None:
+        """Note that the store may hold a transition that nobody has logged: it failed at one."""
+        self._is_behind = True
+
     async def catch_up(self) -> None:
         """Log what is missing, and tell the store what is not; raises if either fails."""
         while self._lapsed:

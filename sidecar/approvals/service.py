@@ -103,6 +103,7 @@ class Approvals:
         policy_digest: Callable[[], str],
         limits: ApprovalLimits | None = None,
         tiers: Mapping[Tier, TierRule] = DEFAULT_TIERS,
+        worker: Worker | None = None,
     ) -> None:
         self._store = store
         self._clock = clock
@@ -112,7 +113,7 @@ class Approvals:
         self._tally = Tally()
         self._is_started = False
         self._world = World(epoch=epoch, policy_digest=policy_digest, directory=directory)
-        self._worker = Worker()
+        self._worker = worker or Worker()
         self._entries = Entries(
             audit=audit,
             store=store,

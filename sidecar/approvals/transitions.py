@@ -256,7 +256,8 @@ class Transitions:
                 before = await self.current(approval_id)
                 after = step(before, self.moment())
                 if isinstance(after, Refusal) or after is before:
-                    self._forget_owed(approval_id, step)
+                    if self._forget_owed(approval_id, step) and not before.is_live:
+                        self._published(before, "decided")  # it was made, and nobody was told
                     return after
                 swap = partial(self._store.swap, before, after, guard=None, is_logged=False)
                 is_made = await self._worker.run(swap)
@@ -265,6 +266,7 @@ class Transitions:
                     continue
             except EnvironmentFailure:
                 self._owed.setdefault(approval_id, step)
+                self._entries.note_doubt()
                 raise
             self._forget_owed(approval_id, step)
             self._published(after, "decided")
@@ -272,10 +274,12 @@ class Transitions:
             return after
         raise EnvironmentFailure("the approval changed too often while it was decided")
 
-    def _forget_owed(self, approval_id: str, step: Step) -> None:
-        """Note that *step* was made or cannot be; another one that is owed stays owed."""
-        if self._owed.get(approval_id) is step:
-            del self._owed[approval_id]
+    def _forget_owed(self, approval_id: str, step: Step) -> bool:
+        """Return whether it was *step* that was owed; another one that is owed stays owed."""
+        if self._owed.get(approval_id) is not step:
+            return False
+        del self._owed[approval_id]
+        return True
 
     def _seen(self, approval: Approval) -> Approval:
         known = self._board.live.get(approval.id)

@@ -71,6 +71,7 @@ class Kind(StrEnum):
     REFUSAL = "refusal"
     RECEIPT = "receipt"
     ALERT = "alert"
+    ACCOUNT = "account"
 
 
 class EntryEncoder:

@@ -389,6 +389,7 @@ async def serve_console(
         explain=ConsoleExplain(policy=policy),
         containment=ConsoleLever(operations=approving.operations, service=service),
         operators=lambda: policy.operators().values(),
+        passkeys=approving.passkeys,
     )
     app = build_app(
         ports,

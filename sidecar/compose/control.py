@@ -17,8 +17,8 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from sidecar import __version__
 from sidecar.api.v1 import (
-    # ACC     account_pb2,
-    # ACC     account_pb2_grpc,
+    account_pb2,
+    account_pb2_grpc,
     agent_pb2,
     agent_pb2_grpc,
     approval_pb2,
@@ -47,8 +47,7 @@ from sidecar.containment.receipt import ReceiptSigner
 from sidecar.containment.rules import BlastLimit, FleetAgent
 from sidecar.containment.service import ContainmentService
 from sidecar.containment.store_sqlite import SqliteHistory
-
-# ACC from sidecar.control.accounts import AccountServicer
+from sidecar.control.accounts import AccountServicer
 from sidecar.control.agents import AgentServicer
 from sidecar.control.approvals import ApprovalServicer
 from sidecar.control.audit import AuditServicer
@@ -95,7 +94,7 @@ _METHODS: Final = methods_of(
             (policy_pb2, "PolicyService"),
             (approval_pb2, "ApprovalService"),
             (operation_pb2, "OperationService"),
-            # ACC             (account_pb2, "AccountService"),
+            (account_pb2, "AccountService"),
         )
     )
 )
@@ -419,10 +418,10 @@ class _Control:
         )
         approval_pb2_grpc.add_ApprovalServiceServicer_to_server(approvals, server)
         operation_pb2_grpc.add_OperationServiceServicer_to_server(operation_servicer, server)
-        # ACC         if self.approving.accounts is not None:
-        # ACC             account_pb2_grpc.add_AccountServiceServicer_to_server(
-        # ACC                 AccountServicer(accounts=self.approving.accounts), server
-        # ACC             )
+        if self.approving.accounts is not None:
+            account_pb2_grpc.add_AccountServiceServicer_to_server(
+                AccountServicer(accounts=self.approving.accounts), server
+            )
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
 
     def _register_internal(self, server: grpc.aio.Server) -> None:

@@ -198,7 +198,6 @@ class Lane:
             chain.task = asyncio.create_task(self._run(chain), name=f"notify-{self.name}")
         else:
             chain.parcels.append(parcel)
-            chain.wake.set()
         return True
 
     async def probe(self) -> None:
@@ -236,12 +235,9 @@ class Lane:
     def _supersede(self, chain: _Chain) -> None:
         """Take out what an outcome makes pointless (law 3); the first is told to stop."""
         chain.is_decided = True
-        if not chain.parcels:
-            return
-        first = chain.parcels[0]
-        rest = [parcel for parcel in chain.parcels if parcel is not first]
-        chain.parcels = deque([first])
-        for parcel in rest:
+        parcels = list(chain.parcels)
+        chain.parcels = deque(parcels[:1])
+        for parcel in parcels[1:]:
             if parcel.notice.kind in _BEFORE_OUTCOME:
                 self._end(parcel, Result.SUPERSEDED, None)
             else:

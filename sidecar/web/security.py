@@ -169,7 +169,7 @@ class Guard:
         visitor = self._door.visitor(request, is_activity=is_activity)
         if visitor is not None:
             request[VISITOR] = visitor
-        if request.match_info.route in self.public:
+        if self._is_public(request.match_info.route):
             return None
         if visitor is None:
             return self._signed_out(request)
@@ -178,6 +178,12 @@ class Guard:
             check_token(form, expected=visitor.session.csrf)
             request[FORM] = form
         return None
+
+    def _is_public(self, route: web.AbstractRoute) -> bool:
+        """Return whether *route* needs no session. HEAD's is a route beside the GET that was named."""
+        return route in self.public or (
+            route.method == "HEAD" and any(route.resource is item.resource for item in self.public)
+        )
 
     def _signed_out(self, request: web.Request) -> web.StreamResponse:
         if request.method not in SAFE_METHODS or wants_json(request) or _is_stream(request):

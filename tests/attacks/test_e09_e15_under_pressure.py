@@ -13,6 +13,7 @@ from contextlib import ExitStack
 
 import grpc
 
+from sidecar.api.v1 import types_pb2
 from tests.support.clients import refused
 from tests.support.polling import eventually
 from tests.support.testbed import Testbed
@@ -110,9 +111,10 @@ async def test_matrix_stepped_clock_lets_kill_and_not_release(make_bed: Make) ->
         await bob.release(first)
         (bed.root / "step-now").touch()
         second = (await alice.contain("alpha")).receipt
-        error = await refused(bob.release(second.directive.epoch))
+        failed = (await bob.release(second.directive.epoch)).operation
         verdict = await agent.verdict()
 
     assert second.contained
-    assert (error.code.name, error.reason) == ("UNAVAILABLE", "CLOCK_UNSTABLE")
+    assert failed.state == types_pb2.Operation.STATE_FAILED
+    assert failed.error_reason == "CLOCK_UNSTABLE"
     assert verdict == KILLED

@@ -23,6 +23,7 @@ from sidecar.api.v1 import (
     approval_pb2,
     audit_pb2,
     containment_pb2,
+    operation_pb2,
     options_pb2,
     policy_pb2,
     token_pb2,
@@ -31,7 +32,15 @@ from tests.support.bundles import ROLES
 from tests.support.clients import ControlClient, refused
 from tests.support.testbed import Testbed
 
-_MODULES = (agent_pb2, approval_pb2, audit_pb2, containment_pb2, policy_pb2, token_pb2)
+_MODULES = (
+    agent_pb2,
+    approval_pb2,
+    audit_pb2,
+    containment_pb2,
+    operation_pb2,
+    policy_pb2,
+    token_pb2,
+)
 METHODS: list[MethodDescriptor] = [
     method
     for module in _MODULES
@@ -50,6 +59,8 @@ SOAR_MAY = {
     "ListAgents",
     "GetAgent",
     "ListTools",
+    "GetOperation",
+    "ListOperations",
 }
 
 
@@ -169,16 +180,18 @@ async def test_i09_compromised_soar_credential(held: Testbed) -> None:
 async def test_i09_without_the_interceptor_soar_reads_everything_negative_control(
     make_bed: Callable[..., Testbed],
 ) -> None:
-    """The servicers themselves ask nobody for permission: the one check is the interceptor's."""
+    """Reading asks nobody but the interceptor; what lets a policy in asks once more by itself."""
     bed = make_bed()
     bed.launch_control(breakages=["no-permissions"])
     bed.wait_control()
     async with bed.operator("soar") as soar:
         entries = await soar.audit.ListEntries(audit_pb2.ListEntriesRequest())
-        reloaded = await soar.reload()
+        policy = await soar.policy.GetPolicySet(policy_pb2.GetPolicySetRequest())
+        reloaded = await refused(soar.ask_reload())
 
     assert entries.entries
-    assert reloaded.policy_set.digest
+    assert policy.policy_set.digest
+    assert reloaded.reason == "PERMISSION_MISSING"
 
 
 async def test_g16_refusals_are_recorded_with_who_and_what(held: Testbed) -> None:

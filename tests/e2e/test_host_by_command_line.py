@@ -115,7 +115,7 @@ async def host() -> AsyncIterator[Commands]:
 
 @pytest.mark.slow
 async def test_e11_a_kill_from_allow_to_proof(host: Commands) -> None:
-    """Allowed, killed over the local socket, killed after crashes, released by a second human."""
+    """Allowed, killed over the local socket, killed after crashes, released when two humans agree."""
     env = host.env
 
     async def run(*arguments: str) -> dict[str, Any]:
@@ -148,7 +148,14 @@ async def test_e11_a_kill_from_allow_to_proof(host: Commands) -> None:
         code, _, refusal = await holdfast(
             *("release", epoch, "--reason", "e2e", "--as", "soar"), env=env
         )
-        await run("release", epoch, "--reason", "e2e", "--as", "bob")
+        waits, asked, _ = await holdfast(
+            *("release", epoch, "--reason", "e2e", "--as", "alice", "--json"), env=env
+        )
+        approval = str(_find(json.loads(asked), "approval"))
+        own, _, _ = await _grant(approval, "alice", env)
+        still = await guard.authorize("get_balance", {})
+        granted, _, error = await _grant(approval, "dave", env)
+        assert granted == 0, error
 
         async def is_free() -> bool:
             return (await guard.authorize("get_balance", {})).allowed
@@ -162,6 +169,9 @@ async def test_e11_a_kill_from_allow_to_proof(host: Commands) -> None:
     assert gone.is_local
     assert gone.effect == "DENY"
     assert code == 3, refusal
+    assert waits == 4
+    assert own != 0
+    assert still.reason.code == "KILLED"
 
     await host.terminate()
     layout = host.layout
@@ -169,6 +179,16 @@ async def test_e11_a_kill_from_allow_to_proof(host: Commands) -> None:
         key = str(log.parent / "audit.vkey")
         code, _, err = await holdfast("audit", "verify", str(log), "--key", key)
         assert code == 0, (log, err)
+
+
+async def _grant(approval: str, operator: str, env: dict[str, str]) -> tuple[int, str, str]:
+    """Look at a request as *operator* and grant what was seen."""
+    _, shown, _ = await holdfast("approvals", "show", approval, "--as", operator, "--json", env=env)
+    fingerprint = _find(json.loads(shown), "fingerprint") if shown.strip() else "0" * 64
+    return await holdfast(
+        *("approvals", "grant", approval, "--fingerprint", str(fingerprint), "--as", operator),
+        env=env,
+    )
 
 
 def _find(document: Any, name: str) -> Any:

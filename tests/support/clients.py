@@ -48,6 +48,7 @@ _OPTIONS = (
     ("grpc.max_reconnect_backoff_ms", 100),
 )
 _TIMEOUT_S = 10.0
+_LIVE = (types_pb2.Operation.STATE_PENDING_APPROVAL, types_pb2.Operation.STATE_RUNNING)
 
 
 def new_id() -> str:
@@ -180,7 +181,7 @@ class ControlClient(_Client):
         """Have the directive of *epoch* ended: ask for it, and let another human grant it."""
         request_id = request_id or new_id()
         asked = await self.ask_release(epoch, request_id=request_id, reason=reason)
-        if asked.operation.state != types_pb2.Operation.STATE_PENDING_APPROVAL:
+        if asked.operation.state not in _LIVE:
             return asked
         await self.have_granted(asked.operation)
         return await self.ask_release(epoch, request_id=request_id, reason=reason)
@@ -232,7 +233,7 @@ class ControlClient(_Client):
         """Have the bundle read again, and another human grant it if it may permit more."""
         request_id = new_id()
         asked = await self.ask_reload(request_id=request_id)
-        if asked.operation.state != types_pb2.Operation.STATE_PENDING_APPROVAL:
+        if asked.operation.state not in _LIVE:
             return asked
         ended = await self.have_granted(asked.operation, by="only-policy-approve")
         answer = await self.ask_reload(request_id=request_id)

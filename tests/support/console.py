@@ -20,7 +20,7 @@ import json
 import shutil
 import socket
 import tempfile
-from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -28,6 +28,7 @@ from typing import Any, Final
 
 from aiohttp import web
 from aiohttp.test_utils import make_mocked_request
+from jinja2.bccache import Bucket, BytecodeCache
 
 from sidecar.approvals.answers import Ballot, DecideAnswer, Pending
 from sidecar.approvals.service import Approvals
@@ -57,6 +58,7 @@ from sidecar.web.app import HUB, build_app, make_pages
 from sidecar.web.config import ConsoleConfig
 from sidecar.web.login import login_routes
 from sidecar.web.loginports import LoginPorts
+from sidecar.web.oidc import OidcConfig
 from sidecar.web.ports import (
     AgentView,
     AuditPage,
@@ -73,7 +75,7 @@ from sidecar.web.ports import (
 from sidecar.web.render import Pages
 from sidecar.web.sessions import Session, Sessions, SignInMethod
 
-__all__ = ["Console", "OffsetClock", "console", "operators"]
+__all__ = ["Arrival", "Console", "OffsetClock", "console", "operators"]
 
 DIGEST: Final = "9c1d" * 16
 EPOCH: Final = 41
@@ -123,6 +125,23 @@ def operators() -> dict[str, Operator]:
         _operator("soar", Role.CONTAIN, kind="automation"),
     )
     return {person.name: person for person in people}
+
+
+class _Compiled(BytecodeCache):
+    """Templates that were compiled once: tests make many consoles."""
+
+    def __init__(self) -> None:
+        self._kept: dict[str, bytes] = {}
+
+    def load_bytecode(self, bucket: Bucket) -> None:
+        if bucket.key in self._kept:
+            bucket.bytecode_from_string(self._kept[bucket.key])
+
+    def dump_bytecode(self, bucket: Bucket) -> None:
+        self._kept[bucket.key] = bucket.bytecode_to_string()
+
+
+_COMPILED: Final = _Compiled()
 
 
 class Log:
@@ -322,6 +341,16 @@ class SpyDesk:
         return getattr(self._approvals, name)
 
 
+@dataclass(frozen=True)
+class Arrival:
+    """A request that reached the console, and how it was answered."""
+
+    method: str
+    path: str
+    status: int
+    headers: Mapping[str, str]
+
+
 @dataclass
 class Console:
     """A running console and everything behind it."""
@@ -344,6 +373,7 @@ class Console:
     passkey_store: PasskeyStore
     accounts: Accounts
     log: Log
+    arrivals: list[Arrival] = field(default_factory=list)
     _sessions_of: dict[str, tuple[str, Session]] = field(default_factory=dict)
     _count: int = 0
 
@@ -543,6 +573,7 @@ async def console(
     port: int = 0,
     people: dict[str, Operator] | None = None,
     directory: Path | None = None,
+    oidc: Sequence[OidcConfig] = (),
     **config: Any,
 ) -> AsyncIterator[Console]:
     """Serve a console on loopback until the block ends.
@@ -552,12 +583,14 @@ async def console(
         port: 0 for a free one.
         people: Operators by name; the block may change them while it runs.
         directory: Where databases go; a temporary one unless given.
+        oidc: Providers that sign in too.
         config: Fields of ``ConsoleConfig``.
     """
     place = directory or Path(tempfile.mkdtemp(prefix="holdfast-console-"))
     listener = socket.create_server(("127.0.0.1", port))
     origin = f"http://localhost:{listener.getsockname()[1]}"
-    built = _build(place, origin, OffsetClock(clock), people or operators(), config)
+    built = _build(place, origin, OffsetClock(clock), people or operators(), config, oidc)
+    built.app.on_response_prepare.append(_noting(built.arrivals))
     runner = web.AppRunner(built.app, access_log=None, handle_signals=False, shutdown_timeout=1.0)
     try:
         await built.approvals.start()
@@ -580,6 +613,7 @@ def _build(
     clock: OffsetClock,
     people: dict[str, Operator],
     config: Mapping[str, Any],
+    oidc: Sequence[OidcConfig],
 ) -> Console:
     log = Log()
     ids = RandomIds()
@@ -617,6 +651,7 @@ def _build(
     console_config = ConsoleConfig(origin=origin, **config)
     sessions = Sessions(clock=clock, is_secure=console_config.is_secure)
     pages = make_pages(console_config, clock=clock)
+    pages._environment.bytecode_cache = _COMPILED
     ports = ConsolePorts(
         approvals=desk,  # type: ignore[arg-type]  # delegates by name
         fleet=fleet,
@@ -636,6 +671,7 @@ def _build(
         passkeys=passkeys,
         accounts=accounts,
         page=pages,
+        oidc=oidc,
     )
     app = build_app(
         ports,
@@ -666,6 +702,17 @@ def _build(
         accounts=accounts,
         log=log,
     )
+
+
+def _noting(
+    arrivals: list[Arrival],
+) -> Callable[[web.Request, web.StreamResponse], Awaitable[None]]:
+    async def note(request: web.Request, response: web.StreamResponse) -> None:
+        arrivals.append(
+            Arrival(request.method, request.path_qs, response.status, dict(request.headers))
+        )
+
+    return note
 
 
 async def _serve(port: int, name: str) -> None:

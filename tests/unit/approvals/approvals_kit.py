@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from sidecar.approvals.answers import ApprovalLimits, Ballot, DecideAnswer, HoldAnswer, Pending
 from sidecar.approvals.service import Approvals
@@ -25,11 +25,14 @@ from sidecar.approvals.values import (
     Tier,
     Verdict,
 )
+from sidecar.approvals.worker import Worker
 from sidecar.canonical import canonicalise
 from sidecar.clock import ManualClock
 from sidecar.errors import EnvironmentFailure, ErrorReason, RefusedError
 from sidecar.ids import SequentialIds
 from sidecar.model import Fingerprint, Operator, OperatorKind, Role
+
+_T = TypeVar("_T")
 
 BOOT = "11111111-2222-3333-4444-555555555555"
 OTHER_BOOT = "66666666-7777-8888-9999-000000000000"
@@ -310,11 +313,22 @@ class FaultyStore(SqliteApprovals):
             raise EnvironmentFailure("the disk is gone")
 
 
+class InlineWorker(Worker):
+    """Works in the loop, so that the same steps come in the same order every time."""
+
+    async def run(self, work: Callable[[], _T]) -> _T:
+        await asyncio.sleep(0)
+        return work()
+
+
 class Host:
     """A service over a store on disk, and everything around it; may be restarted."""
 
-    def __init__(self, path: Path, *, limits: ApprovalLimits | None = None) -> None:
+    def __init__(
+        self, path: Path, *, limits: ApprovalLimits | None = None, is_inline: bool = False
+    ) -> None:
         self.path = path
+        self.is_inline = is_inline
         self.limits = limits or ApprovalLimits()
         self.clock = ManualClock()
         self.boot_id = BOOT
@@ -344,6 +358,7 @@ class Host:
             epoch=lambda: self.epoch,
             policy_digest=lambda: self.digest,
             limits=self.limits,
+            worker=InlineWorker() if self.is_inline else None,
         )
 
     async def restart(self, *, is_reboot: bool = False) -> None:

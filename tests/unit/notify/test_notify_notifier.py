@@ -457,6 +457,35 @@ async def test_d24_nobody_is_called_back_for_what_one_channel_delivered_late():
     assert desk.unreachable == []
 
 
+async def test_d24_an_opening_that_hangs_on_a_channel_found_dead_by_its_probe_reached_nobody():
+    """The attempt has not ended, but the way is known to be gone."""
+    channel = FakeChannel(gate=asyncio.Event())
+    async with Desk(channel, limits=LaneLimits(closing_grace_s=0)) as desk:
+        await desk.tell(OPENED)
+        channel.break_down()
+        await desk.time.advance(20)
+        before = list(desk.unreachable)
+        await desk.time.advance(20)
+
+        assert before == []
+        assert desk.unreachable == [OPENED.approval]
+
+
+async def test_d24_an_attempt_that_fails_late_reached_nobody_then():
+    """A mail server that thinks for six seconds before it says no."""
+    channel = FakeChannel(gate=asyncio.Event())
+    async with Desk(channel) as desk:
+        await desk.tell(OPENED)
+        channel.error = lambda one: unreachable()
+        await desk.time.advance(6)
+        before = list(desk.unreachable)
+        channel.gate.set()
+        await settle()
+
+        assert before == []
+        assert desk.unreachable == [OPENED.approval]
+
+
 async def test_d24_a_watcher_is_somebody():
     """Who looks at the console has seen it."""
     channel = FakeChannel()
@@ -593,6 +622,29 @@ async def test_a_channel_that_goes_down_is_reported_on_the_others_and_not_too_of
     assert [one.summary for one, _ in first] == ["The notification channel mail is down"]
     assert first[0][0].detail == "no answer within 5 s"
     assert len(witness.sent) == 2
+
+
+async def test_a_delivery_that_fails_is_reported_on_the_others_too():
+    """Before any probe finds it."""
+    bad, witness = FakeChannel(name="mail"), FakeChannel(name="chat")
+    async with Desk(bad, witness) as desk:
+        bad.break_down()
+        await desk.tell(OPENED)
+
+    assert witness.kinds == ["opened", "alert"]
+
+
+async def test_handles_are_bounded(monkeypatch):
+    """The oldest is let go; its outcome is a message of its own."""
+    monkeypatch.setattr(lane_module, "_MAX_HANDLES", 2)
+    channel = FakeChannel()
+    async with Desk(channel) as desk:
+        for number in (1, 2, 3):
+            await desk.tell(notice(number=number))
+        for number in (2, 1):
+            await desk.tell(outcome(number))
+
+    assert [handle for _, handle in channel.sent[3:]] == ["handle-2", None]
 
 
 async def test_closing_gives_what_is_on_the_wire_a_moment_and_ends_everything_else():

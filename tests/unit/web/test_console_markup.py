@@ -163,7 +163,7 @@ def check_harmless(page: Page, allowed: set[tuple[str, tuple[str, ...]]]) -> Non
     for item in page.elements:
         assert not [name for name in item.attributes if name.startswith("on") or name == "style"]
         if "chip" in item.classes:
-            assert set(item.attributes) == {"class", "title"}
+            assert set(item.attributes) <= {"class", "title"}
         if item.tag == "script":
             source = item.attributes.get("src") or ""
             assert source.split("?")[0].removeprefix("/static/") in OURS
@@ -223,7 +223,7 @@ async def poison(console: Console, texts: list[str]) -> Approval:
             time=text, decision_id=f"dec_{7:032x}", reasons=[text], arguments={text: every},
             policies=[text], policy_digest=text,
         )  # fmt: skip
-        console.logs.add("control", kind=text, agent=text, tool=text, effect=text, detail=every)
+        console.logs.add("control", kind=text, agent=text, tool=text, effect=text, detail=text)
     console.logs.reports = [LogReport(log=first, is_ok=False, size=1, detail=every)]
     if 40 in console.containment.receipts:
         receipt = console.containment.receipts[40]
@@ -236,8 +236,9 @@ async def poison(console: Console, texts: list[str]) -> Approval:
                 replace(item, subject=every, detail=every) for item in receipt.isolation
             ),
         )
-    arguments: dict[str, Any] = {f"{number}": text for number, text in enumerate(texts)}
-    arguments |= {text: number for number, text in enumerate(texts)}
+    legal = [text.replace("\x00", "\x01") for text in texts]  # I-JSON has no U+0000
+    arguments: dict[str, Any] = {f"{number}": text for number, text in enumerate(legal)}
+    arguments |= {text: number for number, text in enumerate(legal)}
     earlier = await console.hold(
         arguments={**arguments, "n": 1}, reason=every, owner=every, summary=every
     )
@@ -343,8 +344,9 @@ async def test_d14_two_hundred_payloads_are_text_negative_control(
     else:
         environment.autoescape = False
         environment.finalize = None
+    environment.bytecode_cache = None
     environment.cache.clear()  # type: ignore[union-attr]
-    approval = await poison(console, BATCHES[0])
+    approval = await poison(console, BATCHES[0][:8])
 
     page = await browser.get(f"/approvals/{approval.id}")
 

@@ -193,7 +193,7 @@ async def test_a_refused_passkey_leaves_the_link(console: LoginConsole) -> None:
 
     assert answer.status == 403
     assert f'href="{path}"' in answer.text
-    assert "a passkey needs JavaScript" in empty.text
+    assert "A passkey needs JavaScript" in empty.text
     assert done.status == 200
 
 

@@ -248,7 +248,7 @@ async def test_without_javascript_it_is_said(console: LoginConsole) -> None:
 
     assert "<noscript>" in page.text
     assert answer.status == 403
-    assert "a passkey needs JavaScript" in answer.text
+    assert "A passkey needs JavaScript" in answer.text
 
 
 async def test_an_old_page_signs_nobody_in(

@@ -1,0 +1,248 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Tabs of a real browser, passkeys that are software, other people's pages, and what changed."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+from playwright.async_api import Browser, BrowserContext, CDPSession, Page
+
+from sidecar.approvals.values import Approval
+from tests.support.console import Arrival, Console
+
+__all__ = [
+    "CHROMIUM_FLAGS",
+    "DESKTOP",
+    "PHONE",
+    "Device",
+    "Elsewhere",
+    "Tab",
+    "Tabs",
+    "add_device",
+    "arrived",
+    "enrol",
+    "forged",
+    "record",
+]
+
+CHROMIUM_FLAGS: Final = ["--no-sandbox"]
+"""The tests run as root in containers, where Chromium's own sandbox cannot start."""
+PHONE: Final = {"width": 390, "height": 844}
+DESKTOP: Final = {"width": 1280, "height": 900}
+
+# Tells of what the page's policy refused, whatever the page itself does later.
+_WITNESS: Final = """
+    window.refusals = [];
+    document.addEventListener("securitypolicyviolation", (event) => {
+      window.refusals.push(`${event.effectiveDirective} ${event.blockedURI}`);
+    });
+"""
+
+
+@dataclass
+class Tab:
+    """A page in a profile of its own.
+
+    Attributes:
+        complaints: What the browser wrote to its console, and errors of scripts.
+        dialogs: What ``alert`` and its kin said.
+        requests: Addresses that were asked for.
+    """
+
+    page: Page
+    complaints: list[str] = field(default_factory=list)
+    dialogs: list[str] = field(default_factory=list)
+    requests: list[str] = field(default_factory=list)
+
+    @property
+    def context(self) -> BrowserContext:
+        """The profile."""
+        return self.page.context
+
+    async def refusals(self) -> list[str]:
+        """Return what the policy of the page refused so far."""
+        found: list[str] = await self.page.evaluate("window.refusals")
+        return found
+
+
+class Tabs:
+    """Opens tabs."""
+
+    def __init__(self, browser: Browser) -> None:
+        self._browser = browser
+        self._contexts: list[BrowserContext] = []
+
+    async def open(self, console: Console | None = None, name: str = "", **options: Any) -> Tab:
+        """Return a tab in which *name* is signed in at *console*, or nobody."""
+        options.setdefault("viewport", PHONE)
+        context = await self._browser.new_context(**options)
+        self._contexts.append(context)
+        context.set_default_timeout(15_000)
+        if console is not None and name:
+            await context.add_cookies([console.cookie(name)])  # type: ignore[list-item]
+        return await self.beside(context)
+
+    async def beside(self, context: BrowserContext) -> Tab:
+        """Return another tab of the same profile."""
+        page = await context.new_page()
+        tab = Tab(page)
+
+        async def dismiss(dialog: Any) -> None:
+            tab.dialogs.append(dialog.message)
+            await dialog.dismiss()
+
+        page.on("dialog", dismiss)
+        page.on("console", lambda message: tab.complaints.append(message.text))
+        page.on("pageerror", lambda error: tab.complaints.append(str(error)))
+        page.on("request", lambda request: tab.requests.append(request.url))
+        await page.add_init_script(_WITNESS)
+        return tab
+
+    async def close(self) -> None:
+        """Close them all."""
+        for context in self._contexts:
+            await context.close()
+
+
+# -- passkeys ------------------------------------------------------------------------------------
+
+
+@dataclass
+class Device:
+    """An authenticator that Chromium simulates; it says yes to everything it is asked."""
+
+    devtools: CDPSession
+    id: str
+
+    async def set_verified(self, is_verified: bool) -> None:
+        """Say whether it can tell that its human is there (PIN, finger, face)."""
+        await self.devtools.send(
+            "WebAuthn.setUserVerified", {"authenticatorId": self.id, "isUserVerified": is_verified}
+        )
+
+    async def credentials(self) -> list[dict[str, Any]]:
+        """Return the passkeys it keeps."""
+        answer = await self.devtools.send("WebAuthn.getCredentials", {"authenticatorId": self.id})
+        found: list[dict[str, Any]] = answer["credentials"]
+        return found
+
+
+async def add_device(tab: Tab) -> Device:
+    """Give *tab* an authenticator that is built in, keeps passkeys and verifies its human."""
+    devtools = await tab.context.new_cdp_session(tab.page)
+    await devtools.send("WebAuthn.enable")
+    made = await devtools.send(
+        "WebAuthn.addVirtualAuthenticator",
+        {
+            "options": {
+                "protocol": "ctap2",
+                "transport": "internal",
+                "hasResidentKey": True,
+                "hasUserVerification": True,
+                "isUserVerified": True,
+            }
+        },
+    )
+    return Device(devtools, made["authenticatorId"])
+
+
+async def enrol(tab: Tab, console: Console, name: str) -> Device:
+    """Give *name* a passkey on a new device of *tab*, by a link as administrators give out."""
+    device = await add_device(tab)
+    await tab.page.goto(await console.link(name))
+    await tab.page.get_by_label("What you call it").fill(f"{name}'s phone")
+    await tab.page.get_by_role("button", name="Add a passkey").click()
+    await tab.page.get_by_role("heading", name="The passkey was added").wait_for()
+    return device
+
+
+# -- other people's pages ------------------------------------------------------------------------
+
+
+class Elsewhere:
+    """A server of somebody else, whose pages are whatever a test puts there.
+
+    It is one server with two names. To the console at ``localhost`` the one is another site; the
+    other is the same site at another port, which cookies do not tell apart.
+    """
+
+    def __init__(self) -> None:
+        self._pages: dict[str, str] = {}
+        self.hits: list[str] = []
+
+    async def start(self) -> None:
+        """Serve on loopback."""
+        app = web.Application()
+        app.add_routes([web.get("/{name:.*}", self._get)])
+        self._server = TestServer(app, host="127.0.0.1")
+        await self._server.start_server()
+
+    async def close(self) -> None:
+        """Serve no more."""
+        await self._server.close()
+
+    def url(self, name: str, *, is_same_site: bool = False) -> str:
+        """Return the address of the page *name*."""
+        host = "localhost" if is_same_site else "127.0.0.1"
+        return f"http://{host}:{self._server.port}/{name}"
+
+    def put(self, name: str, body: str) -> None:
+        """Serve *body* under *name*."""
+        self._pages[name] = f'<!doctype html><meta charset="utf-8"><title>win</title>{body}'
+
+    async def _get(self, request: web.Request) -> web.Response:
+        name = request.match_info["name"]
+        self.hits.append(name)
+        if name not in self._pages:
+            return web.Response(status=404)
+        return web.Response(text=self._pages[name], content_type="text/html")
+
+
+def forged(console: Console, approval: Approval, **changes: str) -> str:
+    """Return a form that would grant *approval*, by who knows everything but the session's token."""
+    fields = {
+        "csrf": "guess",
+        "verdict": "grant",
+        "fingerprint": approval.request.fingerprint,
+        "request_id": "forged-request-1",
+        "reason": "forged",
+        "read": "all",
+        **changes,
+    }
+    inputs = "".join(
+        f'<input type="hidden" name="{name}" value="{html.escape(value)}">'
+        for name, value in fields.items()
+    )
+    action = f"{console.url}/approvals/{approval.id}/decision"
+    return f'<form id="f" method="post" action="{action}">{inputs}</form>'
+
+
+# -- what changed --------------------------------------------------------------------------------
+
+
+async def record(console: Console) -> dict[str, Any]:
+    """Return everything that a request could have changed: equal records mean that nothing was."""
+    page = await console.approvals.list(limit=200)
+    return {
+        "approvals": {
+            item.id: (item.state.value, item.version, item.votes) for item in page.approvals
+        },
+        "ballots": len(console.desk.ballots),
+        "orders": len(console.containment.orders),
+        "log": len(console.log.entries),
+        "verifications": console.logs.verify_count,
+        "sessions": len(console.sessions),
+    }
+
+
+def arrived(console: Console, wanted: Callable[[Arrival], bool]) -> Callable[[], list[Arrival]]:
+    """Return a condition: the requests that have arrived and are *wanted*."""
+    return lambda: [item for item in console.arrivals if wanted(item)]
+
+
+Act = Callable[[], Awaitable[None]]

@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One Chromium for all of these tests, a console of its own for each, and somebody else's server.
+
+A browser belongs to the event loop that started it, so all of these tests run in one loop, the
+session's; fixtures of this folder are made in it too.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+from playwright.async_api import Browser, async_playwright
+
+from sidecar.clock import ManualClock
+from tests.browser.browser_kit import CHROMIUM_FLAGS, Elsewhere, Tabs
+from tests.support.console import Console
+from tests.support.console import console as serve
+
+_HERE = Path(__file__).parent
+MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run what is in this folder in the session's loop."""
+    for item in items:
+        if item.path.is_relative_to(_HERE):
+            item.add_marker(pytest.mark.asyncio(loop_scope="session"), append=False)
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def chromium() -> AsyncIterator[Browser]:
+    """The browser."""
+    program = shutil.which("chromium")
+    if program is None:
+        pytest.skip("there is no chromium: install the Debian package chromium (as root, make test does)")
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=program, args=CHROMIUM_FLAGS)
+        yield browser
+        await browser.close()
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def tabs(chromium: Browser) -> AsyncIterator[Tabs]:
+    """Opens tabs, each in a profile of its own, and closes them."""
+    made = Tabs(chromium)
+    yield made
+    await made.close()
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def console(chromium: Browser) -> AsyncIterator[Console]:
+    """A console whose clock moves only when told to; its stores lie in memory if possible."""
+    with tempfile.TemporaryDirectory(dir=MEMORY) as place:
+        async with serve(clock=ManualClock(), directory=Path(place)) as running:
+            yield running
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def elsewhere() -> AsyncIterator[Elsewhere]:
+    """Somebody else's server."""
+    server = Elsewhere()
+    await server.start()
+    yield server
+    await server.close()
