@@ -203,8 +203,9 @@ class Guard:
             413: f"At most {MAX_BODY_BYTES // 1024} KiB can be sent to the console.",
         }
         response = self.error(request, exc.status, messages.get(exc.status, exc.reason))
-        if "Allow" in exc.headers:
-            response.headers["Allow"] = exc.headers["Allow"]
+        for name in ("Allow", "Retry-After"):
+            if name in exc.headers:
+                response.headers[name] = exc.headers[name]
         return response
 
     def error(

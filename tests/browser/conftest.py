@@ -37,7 +37,9 @@ async def chromium() -> AsyncIterator[Browser]:
     """The browser."""
     program = shutil.which("chromium")
     if program is None:
-        pytest.skip("there is no chromium: install the Debian package chromium (as root, make test does)")
+        pytest.skip(
+            "there is no chromium: install the Debian package chromium (as root, make test does)"
+        )
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=program, args=CHROMIUM_FLAGS)
         yield browser

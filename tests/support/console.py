@@ -144,6 +144,19 @@ class _Compiled(BytecodeCache):
 _COMPILED: Final = _Compiled()
 
 
+@dataclass
+class Directory:
+    """Who is an operator now."""
+
+    people: dict[str, Operator]
+    is_broken: bool = False
+
+    def operators(self) -> Collection[Operator]:
+        if self.is_broken:
+            raise EnvironmentFailure("the operators cannot be read")
+        return self.people.values()
+
+
 class Log:
     """Control's log."""
 
@@ -360,6 +373,7 @@ class Console:
     config: ConsoleConfig
     clock: OffsetClock
     people: dict[str, Operator]
+    directory: Directory
     pages: Pages
     sessions: Sessions
     approvals: Approvals
@@ -617,25 +631,22 @@ def _build(
 ) -> Console:
     log = Log()
     ids = RandomIds()
+    known = Directory(people)
     passkey_store = PasskeyStore(place / "passkeys.db")
     passkeys = Passkeys(store=passkey_store, rp_id="localhost", origins=[origin], clock=clock)
     accounts = Accounts(
         store=passkey_store,
         passkeys=passkeys,
         audit=log,
-        operators=people.values,
+        operators=known.operators,
         console_url=origin,
         clock=clock,
     )
     store = SqliteApprovals(place / "approvals.db")
 
-    class Directory:
-        def operators(self) -> Collection[Operator]:
-            return people.values()
-
     approvals = Approvals(
         store=store,
-        directory=Directory(),
+        directory=known,
         audit=log,
         passkeys=passkeys,
         reach=_Reach(),
@@ -659,11 +670,11 @@ def _build(
         audit=logs,
         explain=explain,
         containment=containment,
-        operators=people.values,
+        operators=known.operators,
         passkeys=passkeys,
     )
     login = LoginPorts(
-        operators=people.values,
+        operators=known.operators,
         audit=log,
         origin=origin,
         clock=clock,
@@ -688,6 +699,7 @@ def _build(
         config=console_config,
         clock=clock,
         people=people,
+        directory=known,
         pages=pages,
         sessions=sessions,
         approvals=approvals,

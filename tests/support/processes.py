@@ -319,5 +319,8 @@ _CONTROL_SETTINGS = {
     "wide_blast_share",
     "metrics_listen",
     "anchor_file",
+    "console_listen",
+    "max_pending_approvals",
+    "notifications",
 }
 _GATE_SETTINGS = {"max_staleness_s", "max_in_flight", "outcomes_per_minute"}

@@ -214,8 +214,9 @@ async def test_a_message_that_a_server_chokes_on_does_not_silence_the_rest():
     assert [one.approval[-1] for one, _ in channel.sent] == ["2", "3"]
 
 
-async def test_a_recovered_channel_delivers_what_waits_at_once():
-    """Nobody sits out a backoff of half a minute when the way is free."""
+async def test_a_recovered_channel_delivers_what_waits_at_once(monkeypatch):
+    """Nobody sits out a backoff when a probe finds that the way is free."""
+    monkeypatch.setattr(lane_module, "_backoff", lambda state: 3000.0)
     channel = broken()
     async with Desk(channel) as desk:
         await desk.tell(*(outcome(number) for number in range(5)))
@@ -224,6 +225,18 @@ async def test_a_recovered_channel_delivers_what_waits_at_once():
         await desk.time.advance(37)
 
     assert len(channel.sent) == 5
+
+
+async def test_a_delivery_proves_that_the_channel_is_up_again():
+    """No probe is needed, and none would disprove a refusal so soon."""
+    channel = FakeChannel(error=failing_first(1, refused()))
+    async with Desk(channel) as desk:
+        await desk.tell(OPENED)
+        before = desk.notifier.health()[0].is_up
+        await desk.time.advance(1)
+
+        assert (before, desk.notifier.health()[0].is_up) == (False, True)
+        assert desk.notifier.health()[0].last_error == ""
 
 
 async def test_trying_ends_after_an_hour():
@@ -486,6 +499,17 @@ async def test_d24_an_attempt_that_fails_late_reached_nobody_then():
         assert desk.unreachable == [OPENED.approval]
 
 
+async def test_d24_what_was_delivered_stays_heard_of_when_the_channel_dies():
+    """Somebody has the message; that there will be no reminder is another matter."""
+    channel = FakeChannel()
+    async with Desk(channel) as desk:
+        await desk.tell(OPENED)
+        channel.break_down()
+        await desk.time.advance(300)
+
+        assert desk.unreachable == []
+
+
 async def test_d24_a_watcher_is_somebody():
     """Who looks at the console has seen it."""
     channel = FakeChannel()
@@ -645,6 +669,17 @@ async def test_handles_are_bounded(monkeypatch):
             await desk.tell(outcome(number))
 
     assert [handle for _, handle in channel.sent[3:]] == ["handle-2", None]
+
+
+async def test_closing_does_not_wait_for_what_is_to_be_tried_again():
+    """It is in the outbox; the grace is for what is on the wire."""
+    desk = Desk(broken(), limits=LaneLimits(closing_grace_s=3600))
+    await desk.notifier.start()
+    await desk.tell(OPENED)
+    async with asyncio.timeout(30):
+        await desk.notifier.aclose()
+
+    assert desk.notifier.health()[0].sent == 0
 
 
 async def test_closing_gives_what_is_on_the_wire_a_moment_and_ends_everything_else():

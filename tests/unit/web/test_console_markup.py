@@ -131,7 +131,7 @@ TEMPLATES = [
     "<https://evil.example>",
     '=HYPERLINK("//evil.example")',
 ]
-WRAPPERS = ["{}", '">{}', "'>{}", "</code>{}", "\\{}"]
+WRAPPERS = ["{}", '">{}', "'>{}", "</code>{}"]
 
 
 def payloads() -> list[str]:
@@ -141,7 +141,7 @@ def payloads() -> list[str]:
 
 
 PAYLOADS = payloads()
-BATCHES = [PAYLOADS[start : start + 40] for start in range(0, len(PAYLOADS), 40)]
+BATCHES = [PAYLOADS[start : start + 64] for start in range(0, len(PAYLOADS), 64)]
 OURS = {"live.js", "passkey.js"}
 LOCAL = ("/", "#")
 

@@ -182,7 +182,7 @@ def test_the_banner_counts_by_kind() -> None:
     )
 
 
-def test_a_megabyte_takes_linear_time() -> None:
+def test_long_texts_take_linear_time() -> None:
     """Every character is looked at a bounded number of times."""
     looks = 0
     real = module._kind_of.__wrapped__
@@ -194,7 +194,7 @@ def test_a_megabyte_takes_linear_time() -> None:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "_kind_of", counting)
-        found = pieces("é\u202e" * 50_000)
+        found = pieces("é\u202e" * 10_000)
 
-    assert looks <= 100_000
-    assert sum(len(piece.text) for piece in found) == 100_000
+    assert looks <= 20_000
+    assert sum(len(piece.text) for piece in found) == 20_000
