@@ -78,13 +78,13 @@ class Acting:
             raise ValueError("a call is held, not opened as an action")
         check_request(request)
         async with self._board.lock(f"action {request.request_id}"):
-            earlier = await self._earlier(request)
+            earlier = await self.find(request.request_id)
             if earlier is not None:
                 return _same(earlier, request)
             opened = self._draft(request)
             if await self._transitions.open(opened):
                 return opened
-            earlier = await self._earlier(request)
+            earlier = await self.find(request.request_id)
         if earlier is None:
             raise EnvironmentFailure("the request could not be kept")
         return _same(earlier, request)
@@ -143,9 +143,6 @@ class Acting:
     async def unfinished(self) -> Sequence[Approval]:
         """Return what was granted or taken and has no result, oldest first (law 3)."""
         return await self._worker.run(self._store.unfinished)
-
-    async def _earlier(self, request: Request) -> Approval | None:
-        return await self._worker.run(partial(self._store.by_request_id, request.request_id))
 
     def _draft(self, request: Request) -> Approval:
         try:

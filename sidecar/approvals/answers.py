@@ -97,6 +97,7 @@ class ApprovalLimits:
         retention_s: What would have been done is kept this long after an approval ended; who
             decided what is kept for good.
         audit_timeout_s: How long the log may take for one entry.
+        store_timeout_s: How long the disk may take for one transition.
         tick_s: How often ``run`` looks at the clock.
         purge_every_s: How often ``run`` looks for what it may forget.
     """
@@ -107,6 +108,7 @@ class ApprovalLimits:
     alert_every_s: int = 60
     retention_s: int = 30 * 24 * 3600
     audit_timeout_s: float = 5.0
+    store_timeout_s: float = 10.0
     tick_s: float = 1.0
     purge_every_s: int = 3600
 

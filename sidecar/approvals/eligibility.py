@@ -90,17 +90,18 @@ def fold(text: str) -> str:
 
 def electorate_of(request: Request, operators: Collection[Operator]) -> Electorate:
     """Return who of *operators* may decide *request* (laws 1 to 4)."""
-    excluded = {fold(request.requester_human)} | {
-        fold(operator.human_id) for operator in operators if _is_party(request, operator)
-    }
+    known = [
+        (fold(operator.human_id), _is_party(request, operator), operator) for operator in operators
+    ]
+    excluded = {human for human, is_party, _ in known if is_party}
+    excluded.add(fold(request.requester_human))
     humans: dict[str, list[Operator]] = {}
-    for operator in operators:
-        human = fold(operator.human_id)
+    for human, is_party, operator in known:
         if operator.kind is not OperatorKind.HUMAN or not human:  # law 1
             continue
         if request.role not in operator.roles:  # law 2
             continue
-        if human in excluded or _is_party(request, operator):  # law 3
+        if is_party or human in excluded:  # law 3
             continue
         humans.setdefault(human, []).append(operator)
     return Electorate(
@@ -155,9 +156,8 @@ def _is_party(request: Request, operator: Operator) -> bool:
         return True
     if human and human == fold(request.requester_human):
         return True
-    return bool(owner) and owner in {
-        human,
-        fold(operator.name),
-        fold(operator.identity),
-        *map(fold, operator.emails),
-    }
+    if not owner:
+        return False
+    if owner in (human, fold(operator.name), fold(operator.identity)):
+        return True
+    return any(owner == fold(email) for email in operator.emails)

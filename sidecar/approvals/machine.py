@@ -123,7 +123,7 @@ def expire(approval: Approval, *, moment: Moment) -> Approval | Refusal:
         return Refusal(No.NOT_DUE, state_sentence(approval))
     when = clock_time(moment.wall_ns)
     if approval.state is ApprovalState.GRANTED:
-        detail = f"{granters_sentence(approval.votes)}; the grant lapsed unused at {when}"
+        detail = f"{approval.detail}; the grant lapsed unused at {when}"
     elif approval.votes:
         detail = f"expired at {when}: {len(approval.votes)} of {approval.request.quorum} granted"
     else:
@@ -378,7 +378,7 @@ def _used(approval: Approval, moment: Moment) -> Approval:
         state=ApprovalState.CONSUMED,
         version=approval.version + 1,
         end_time_ns=moment.wall_ns,
-        detail=f"{granters_sentence(approval.votes)}; used at {clock_time(moment.wall_ns)}",
+        detail=f"{approval.detail}; used at {clock_time(moment.wall_ns)}",
     )
 
 

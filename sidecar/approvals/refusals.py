@@ -126,11 +126,6 @@ def granters_sentence(votes: Collection[Vote]) -> str:
 
 def state_sentence(approval: Approval) -> str:
     """Return how *approval* stands: what happened, when and by whom."""
-    match approval.state:
-        case ApprovalState.PENDING:
-            return f"it waits for a human until {clock_time(approval.expire_time_ns)}"
-        case ApprovalState.CONSUMED:
-            used = f"it was used at {clock_time(approval.end_time_ns)}"
-            return f"{granters_sentence(approval.votes)}; {used}"
-        case _:
-            return approval.detail or f"it is {approval.state}"
+    if approval.state is ApprovalState.PENDING:
+        return f"it waits for a human until {clock_time(approval.expire_time_ns)}"
+    return approval.detail or f"it is {approval.state}"

@@ -49,6 +49,8 @@ def check_request(request: Request) -> None:
         case RequestKind.ACTION:
             if not request.request_id or not request.action:
                 raise UntrustedInputError("a control action needs a name and a request id")
+            if document.get("action") != request.action:
+                raise UntrustedInputError("the request's canonical form is of another action")
     for name, value, highest in (
         ("quorum", request.quorum, MAX_QUORUM),
         ("expiry_s", request.expiry_s, MAX_EXPIRY_S),

@@ -113,7 +113,7 @@ class Approvals:
         self._tally = Tally()
         self._is_started = False
         self._world = World(epoch=epoch, policy_digest=policy_digest, directory=directory)
-        self._worker = worker or Worker()
+        self._worker = worker or Worker(timeout_s=self._limits.store_timeout_s)
         self._entries = Entries(
             audit=audit,
             store=store,
@@ -304,7 +304,8 @@ class Approvals:
             EnvironmentFailure: It holds in memory and could not be written yet.
         """
         try:
-            known = await self.get(approval_id)
+            # What is live is in memory, so a disk that cannot be read does not stop an end.
+            known = self._board.live.get(approval_id) or await self.get(approval_id)
         except NotFoundError:
             return None
         return await self._ending.cancel(known, cause, detail=detail, agent=agent)

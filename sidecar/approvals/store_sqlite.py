@@ -89,6 +89,15 @@ _REMEDY: Final = (
     "move the file away and start control again: what waited must be asked again; the log keeps "
     "who decided what"
 )
+# What SQLite raises, what a value that does not fit a column raises, what a foreign row raises.
+_FAILURES: Final = (
+    sqlite3.Error,
+    OverflowError,
+    ValueError,
+    TypeError,
+    KeyError,
+    HoldfastError,
+)
 _LIVE: Final = "state IN ('PENDING', 'GRANTED')"
 _UNFINISHED: Final = "kind = 'action' AND state IN ('GRANTED', 'CONSUMED') AND result = ''"
 _DECOY: Final = row_of(
@@ -366,7 +375,7 @@ class SqliteApprovals:
                 yield connection
                 if is_writing:
                     connection.execute("COMMIT")
-            except (sqlite3.Error, ValueError, TypeError, KeyError, HoldfastError) as exc:
+            except _FAILURES as exc:
                 self._roll_back(connection)
                 raise self._failure("cannot be used", exc) from exc
 

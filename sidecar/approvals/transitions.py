@@ -184,7 +184,7 @@ class Transitions:
         """Finish what has begun, and take nothing more."""
         while self._tasks:
             await asyncio.wait(list(self._tasks))
-        self._worker.close()
+        await self._worker.close()
 
     # -- private --------------------------------------------------------------------------------
 

@@ -8,9 +8,9 @@ contains and revokes as ever, and that denies what a human would have to decide.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Coroutine
+from collections.abc import Callable, Collection, Coroutine, Sequence
 from contextlib import AsyncExitStack
-from typing import Any, Final, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 from urllib.parse import urlsplit
 
 import structlog
@@ -33,17 +33,16 @@ from sidecar.control.policies import ControlPolicy
 from sidecar.errors import EnvironmentFailure, ErrorReason, HoldfastError, RefusedError
 from sidecar.ids import RandomIds
 from sidecar.model import Operator
-from sidecar.notify.build import build_channels
-from sidecar.notify.config import load_notifications
+from sidecar.notify.channel import Routed
 from sidecar.notify.notifier import Notifier
-from sidecar.notify.store_sqlite import SqliteNotices
 from sidecar.operations.ports import Activate
 from sidecar.operations.rules import tier_rules
 from sidecar.operations.service import Operations
-from sidecar.passkeys.accounts import Accounts
-from sidecar.passkeys.passkeys import Passkeys
-from sidecar.passkeys.store_sqlite import PasskeyStore
 from sidecar.settings import Settings
+
+if TYPE_CHECKING:
+    from sidecar.passkeys.accounts import Accounts
+    from sidecar.passkeys.passkeys import Passkeys
 
 __all__ = ["Approving"]
 
@@ -169,6 +168,11 @@ class Approving:
         """Open the passkeys; without a console there is no place they could be bound to."""
         if not self._origin:
             return
+        # Imported here, as the channels below: a control that has none need not wait for them.
+        from sidecar.passkeys.accounts import Accounts
+        from sidecar.passkeys.passkeys import Passkeys
+        from sidecar.passkeys.store_sqlite import PasskeyStore
+
         store = PasskeyStore(settings.layout.control / "passkeys.db")
         stack.callback(store.close)
         host = urlsplit(self._origin).hostname or ""
@@ -183,13 +187,17 @@ class Approving:
         )
 
     def _open_notifier(self, settings: Settings, stack: AsyncExitStack, clock: Clock) -> Notifier:
-        specs = load_notifications(settings.notifications) if settings.notifications else ()
+        channels: Sequence[Routed] = ()
         store = None
-        if specs:
+        if settings.notifications is not None:
+            from sidecar.notify.build import load_channels
+            from sidecar.notify.store_sqlite import SqliteNotices
+
+            channels = load_channels(settings.notifications, clock=clock)
             store = SqliteNotices(settings.layout.control / "notices.db")
             stack.callback(store.close)
         return Notifier(
-            channels=build_channels(specs, clock=clock),
+            channels=channels,
             clock=clock,
             store=store,
             watchers=lambda: sum(count() for count in self.watchers),

@@ -366,7 +366,12 @@ async def serve_console(
         ConfigurationError: Its certificate, its address or its OpenID provider cannot be used.
     """
     origin = settings.console_origin
-    config = ConsoleConfig(origin=origin, is_dev=is_dev, instance=socket.gethostname())
+    config = ConsoleConfig(
+        origin=origin,
+        is_dev=is_dev,
+        instance=socket.gethostname(),
+        state_directory=str(settings.layout.root),
+    )
     sessions = Sessions(clock=clock, is_secure=config.is_secure)
     pages = make_pages(config, clock=clock)
     assert approving.passkeys is not None and approving.accounts is not None  # noqa: S101, PT018

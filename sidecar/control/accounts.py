@@ -3,14 +3,18 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import grpc
 
 from sidecar.api.v1 import account_pb2, account_pb2_grpc
 from sidecar.control.convert import page_of, timestamp
 from sidecar.control.interceptor import caller
 from sidecar.identifiers import check_request_id
-from sidecar.passkeys.accounts import Accounts
-from sidecar.passkeys.values import Passkey
+
+if TYPE_CHECKING:  # it brings WebAuthn along, which a control without a console does not need
+    from sidecar.passkeys.accounts import Accounts
+    from sidecar.passkeys.values import Passkey
 
 __all__ = ["AccountServicer"]
 

@@ -84,7 +84,7 @@ def wording_of(notice: Notice) -> Message:
         title += f" [{plain(notice.tier, _MAX_NAME)}]"
     facts = [
         ("What", plain(notice.summary)),
-        ("What happened", plain(notice.detail)),
+        ("What happened", "" if notice.detail == notice.summary else plain(notice.detail)),
         ("Agent", plain(notice.agent, _MAX_NAME)),
         ("Tool", plain(notice.tool, _MAX_NAME)),
         ("Why a human must decide", plain(notice.reason)),

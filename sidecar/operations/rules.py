@@ -90,14 +90,9 @@ def need_of_containment(preview: ContainmentPreview, rules: ApprovalRules) -> Ne
     needs = []
     if preview.is_wide:
         count = len(preview.agents)
-        needs.append(
-            _need(
-                "contain_wide",
-                rules,
-                why=f"It reaches {count} agent{'' if count == 1 else 's'}: more of the fleet than "
-                "one may contain alone.",
-            )
-        )
+        reached = f"{count} agent{'' if count == 1 else 's'}" if count else "everything"
+        why = f"It reaches {reached}: more of the fleet than one may contain alone."
+        needs.append(_need("contain_wide", rules, why=why))
     if preview.protected:
         needs.append(
             _need(

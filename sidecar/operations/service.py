@@ -60,6 +60,7 @@ __all__ = ["Operations"]
 
 _PAGE: Final = 200
 _MAX_PAGE: Final = 1000
+_MAX_SCANNED: Final = 2000
 _MAX_WAIT_S: Final = 30.0
 _TICK_S: Final = 1.0
 _NOBODY: Final = frozenset({ErrorReason.NO_APPROVER, ErrorReason.NO_CHANNEL})
@@ -154,12 +155,14 @@ class Operations:
         need = need_of_containment(self._containment.preview(order, caller), self._rules)
         if need is None:
             return await self._containment.contain(order, caller)
+        done = await self._containment.find_containment(order)
+        if done is not None and not done.approval:
+            return done
         known = await self._known(caller, order.request_id, order.fingerprint())
         if known is not None:
             return known
-        done = await self._containment.find_containment(order)
         if done is not None:
-            return done
+            return done  # the approvals were lost since
         try:
             return await self._ask(
                 Action.CONTAIN,
@@ -185,10 +188,12 @@ class Operations:
         require_releaser(caller)
         entry = await self._containment.get_directive(order.directive_epoch)
         canonical = release_form(order, entry.contained)
+        done = await self._containment.find_release(order)
+        if done is not None and not done.entry.release_approval:
+            return done
         known = await self._known(caller, order.request_id, sha256(canonical).hexdigest())
         if known is not None:
             return known
-        done = await self._containment.find_release(order)
         if done is not None:
             return done
         contained = await self._containment.releasable(order, caller)
@@ -285,10 +290,13 @@ class Operations:
         limit: int = 100,
         before: str | None = None,
     ) -> OperationPage:
-        """Return the operations that *caller* may see, newest first (law 4)."""
+        """Return operations that *caller* may see, newest first (law 4).
+
+        A page may be short, or empty, and not the last one: only so many approvals are looked at.
+        """
         limit = max(1, min(limit, _MAX_PAGE))
         found: list[Operation] = []
-        while True:
+        for _ in range(_MAX_SCANNED // _PAGE):
             page = await self._approvals.list(pending_only=pending_only, limit=_PAGE, before=before)
             for approval in page.approvals:
                 if not self._is_visible(approval, caller):
@@ -298,7 +306,8 @@ class Operations:
                     return OperationPage(operations=tuple(found), next_before=approval.id)
             before = page.next_before
             if before is None:
-                return OperationPage(operations=tuple(found), next_before=None)
+                break
+        return OperationPage(operations=tuple(found), next_before=before)
 
     async def result(self, operation: Operation) -> OperationResult:
         """Return what *operation* gave, as it stands now; nothing unless it is DONE.

@@ -59,6 +59,7 @@ class AgentPages:
         return [
             web.get("/agents", self.index),
             web.get("/agents/{agent}", self.show),
+            web.get("/agents/{agent}/contain", self.back),
             web.post("/agents/{agent}/contain", self.contain),
             web.get("/directives/{epoch}", self.directive),
         ]
@@ -70,7 +71,7 @@ class AgentPages:
         if wants_json(request):
             return web.json_response({"agents": [agent_twin(agent) for agent in agents]})
         ordered = sorted(agents, key=lambda agent: (-(agent.level or 0), agent.agent))
-        return self._console.pages(request, "agents.html", {"agents": ordered})
+        return await self._console.page(request, "agents.html", {"agents": ordered})
 
     async def show(self, request: web.Request) -> web.Response:
         """Answer ``GET /agents/{agent}``."""
@@ -79,6 +80,10 @@ class AgentPages:
         if wants_json(request):
             return web.json_response(agent_twin(agent))
         return await self._page(request, agent, {}, {})
+
+    async def back(self, request: web.Request) -> web.Response:
+        """Answer ``GET /agents/{agent}/contain``: a reload after a mistake in the form."""
+        return see_other(f"/agents/{quote(request.match_info['agent'], safe='')}")
 
     async def contain(self, request: web.Request) -> web.StreamResponse:
         """Answer ``POST /agents/{agent}/contain``."""
@@ -126,7 +131,7 @@ class AgentPages:
         if wants_json(request):
             return web.json_response(receipt.to_json())
         context = {"receipt": receipt, "was_just_ordered": "done" in request.query}
-        return self._console.pages(request, "directive.html", context)
+        return await self._console.page(request, "directive.html", context)
 
     async def _page(
         self,
@@ -150,7 +155,7 @@ class AgentPages:
             "errors": errors,
             "request_id": form.get("request_id") or self._console.ids.new("contain"),
         }
-        return self._console.pages(request, "agent.html", context, status=status)
+        return await self._console.page(request, "agent.html", context, status=status)
 
     async def _calls(self, agent: str) -> tuple[list[LogEntry], str]:
         try:

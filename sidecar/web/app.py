@@ -19,12 +19,14 @@ from sidecar.web.access import Door
 from sidecar.web.agent_pages import AgentPages
 from sidecar.web.approval_pages import ApprovalPages
 from sidecar.web.approval_view import Gatherer
+from sidecar.web.aside import Aside
 from sidecar.web.assets import Assets
 from sidecar.web.audit_pages import AuditPages
 from sidecar.web.config import MAX_BODY_BYTES, ConsoleConfig
 from sidecar.web.console import Console
 from sidecar.web.events import EventHub
 from sidecar.web.flash import Flash
+from sidecar.web.inbox import InboxPages
 from sidecar.web.ports import ConsolePorts
 from sidecar.web.render import Pages
 from sidecar.web.security import Guard, add_headers
@@ -65,6 +67,7 @@ def build_app(
     """
     door = Door(sessions=sessions, operators=ports.operators)
     guard = Guard(config, door=door, pages=pages, ids=ids)
+    aside = Aside()
     hub = EventHub(approvals=ports.approvals, door=door, config=config)
     console = Console(
         ports=ports,
@@ -76,7 +79,8 @@ def build_app(
         hub=hub,
         flash=Flash(clock),
         sessions=sessions,
-        gather=Gatherer(ports=ports, config=config),
+        gather=Gatherer(ports=ports, config=config, aside=aside),
+        aside=aside,
     )
     app = web.Application(middlewares=[guard.middleware], client_max_size=MAX_BODY_BYTES)
     app[HUB] = hub
@@ -87,6 +91,7 @@ def build_app(
     app.add_routes(
         [
             web.get("/events", hub.get, allow_head=False),
+            *InboxPages(console).routes(),
             *ApprovalPages(console).routes(),
             *AgentPages(console).routes(),
             *AuditPages(console).routes(),
@@ -98,5 +103,9 @@ def build_app(
     async def close(_app: web.Application) -> None:
         await hub.close()
 
+    async def clean_up(_app: web.Application) -> None:
+        aside.close()
+
     app.on_shutdown.append(close)
+    app.on_cleanup.append(clean_up)
     return app

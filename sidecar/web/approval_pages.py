@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The inbox, and the page on which a human decides.
+"""The page on which a human decides.
 
 Laws:
 
@@ -33,17 +33,15 @@ from sidecar.errors import (
     UntrustedInputError,
 )
 from sidecar.model import Operator
-from sidecar.web.access import APPROVAL_ROLES, Visitor, form_of, visitor_of
-from sidecar.web.approval_view import ApprovalView, is_genuine, is_kept, vote_of
+from sidecar.web.access import Visitor, form_of, visitor_of
+from sidecar.web.approval_facts import is_genuine, is_kept
+from sidecar.web.approval_view import ApprovalView
 from sidecar.web.console import Console
-from sidecar.web.fields import field_lines
 from sidecar.web.render import see_other, wants_json
 from sidecar.web.twins import approval_twin
 
 __all__ = ["ApprovalPages"]
 
-_PAGE: Final = 100
-_DECIDED_SHOWN: Final = 20
 _MAX_REASON: Final = 1000
 _MAX_ASSERTION: Final = 32 * 1024
 _VERDICTS: Final = {"grant": Verdict.GRANT, "refuse": Verdict.REFUSE}
@@ -69,18 +67,8 @@ class _Entry:
     hint: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Row:
-    """One approval of the inbox."""
-
-    approval: Approval
-    sentence: Any
-    granted_count: int
-    electors: tuple[str, ...]
-
-
 class ApprovalPages:
-    """``/`` and ``/approvals/…``."""
+    """``/approvals/…``."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -88,66 +76,10 @@ class ApprovalPages:
     def routes(self) -> list[web.RouteDef]:
         """Return the routes."""
         return [
-            web.get("/", self.inbox),
             web.get("/approvals/{id}", self.show),
+            web.get("/approvals/{id}/decision", self.back),
             web.post("/approvals/{id}/decision", self.decide),
         ]
-
-    # -- the inbox ------------------------------------------------------------------------------
-
-    async def inbox(self, request: web.Request) -> web.Response:
-        """Answer ``GET /``."""
-        visitor = visitor_of(request)
-        caller = visitor.operator
-        desk = self._console.ports.approvals
-        before = request.query.get("before") or None
-        waiting: list[Approval] = []
-        if before is None:
-            found = await desk.list(pending_only=True, limit=_PAGE)
-            waiting = [item for item in found.approvals if desk.may_see(item, caller)]
-        page = await desk.list(limit=_PAGE if before else _DECIDED_SHOWN, before=before)
-        next_before = page.next_before
-        decided = [
-            item
-            for item in page.approvals
-            if item.state is not ApprovalState.PENDING and desk.may_see(item, caller)
-        ]
-        mine = [
-            item
-            for item in waiting
-            if vote_of(item, caller) is None and desk.may_decide(item, caller)
-        ]
-        others = [item for item in waiting if item not in mine]
-        if wants_json(request):
-            return web.json_response(
-                {
-                    "mine": [self._twin(item, caller) for item in mine],
-                    "others": [self._twin(item, caller) for item in others],
-                    "decided": [self._twin(item, caller) for item in decided],
-                    "next_before": next_before,
-                }
-            )
-        mine.sort(key=lambda item: (-item.request.tier, item.expire_time_ns))
-        context = {
-            "mine": [self._row(item, caller) for item in mine],
-            "others": [self._row(item, caller) for item in others],
-            "decided": [self._row(item, caller) for item in decided],
-            "next_before": next_before,
-            "is_first": before is None,
-            "is_approver": visitor.has_any(APPROVAL_ROLES),
-        }
-        return self._console.pages(request, "inbox.html", context)
-
-    def _row(self, approval: Approval, caller: Operator) -> _Row:
-        electors = self._console.ports.approvals.electorate(approval.request).operators
-        return _Row(
-            approval=approval,
-            sentence=self._console.gather.sentence(approval, caller),
-            granted_count=sum(vote.verdict is Verdict.GRANT for vote in approval.votes),
-            electors=tuple(operator.name for operator in electors),
-        )
-
-    # -- one approval ---------------------------------------------------------------------------
 
     async def show(self, request: web.Request) -> web.Response:
         """Answer ``GET /approvals/{id}``."""
@@ -156,6 +88,10 @@ class ApprovalPages:
         if wants_json(request):
             return web.json_response(self._twin(approval, visitor.operator))
         return await self._page(request, approval, _Entry(reason=self._kept(visitor, approval)))
+
+    async def back(self, request: web.Request) -> web.Response:
+        """Answer ``GET /approvals/{id}/decision``: a reload after a mistake in the form."""
+        return see_other(f"/approvals/{quote(request.match_info['id'], safe='')}")
 
     async def decide(self, request: web.Request) -> web.StreamResponse:
         """Answer ``POST /approvals/{id}/decision``."""
@@ -207,7 +143,7 @@ class ApprovalPages:
             self._console.flash.keep(visitor.operator.human_id, approval.id, entry.reason)
             return see_other(self._login_url(approval))
         errors: dict[str, str] = {}
-        if self._must_read(approval) and not entry.is_read:
+        if not entry.is_read and await self._console.gather.must_read(asked):
             errors["read"] = "Say that you have read all of it, down to the end."
         if asked.is_reason_needed and not entry.reason:
             errors["reason"] = "Say why: a grant at this tier needs a reason."
@@ -290,13 +226,10 @@ class ApprovalPages:
             "needs_login": view.may_decide and self._needs_login(visitor, approval),
             "login_url": self._login_url(approval),
             "passkey": await self._passkey(view, visitor),
-            "result_lines": field_lines(_mapping(view.result)),
-            "result_gates": _gates(view.result),
-            "result_epoch": _epoch(view.result),
             "has_result": bool(approval.votes) or not approval.is_live,
             "was_just_decided": "decided" in request.query and view.own_vote is not None,
         }
-        return self._console.pages(request, "approval.html", context, status=status)
+        return await self._console.page(request, "approval.html", context, status=status)
 
     async def _passkey(self, view: ApprovalView, visitor: Visitor) -> dict[str, Any] | None:
         """Return what the passkey's dialogue needs, if a grant from this page needs one."""
@@ -329,9 +262,6 @@ class ApprovalPages:
         max_age_s = self._console.config.login_max_age_s
         return not self._console.sessions.is_recent(visitor.session, max_age_s=max_age_s)
 
-    def _must_read(self, approval: Approval) -> bool:
-        return self._console.gather.must_read(approval.request)
-
     def _login_url(self, approval: Approval) -> str:
         there = quote(f"/approvals/{quote(approval.id, safe='')}", safe="/")
         return f"/login?fresh=1&next={there}"
@@ -341,33 +271,8 @@ class ApprovalPages:
 
     def _twin(self, approval: Approval, caller: Operator) -> dict[str, Any]:
         electors = self._console.ports.approvals.electorate(approval.request).operators
-        return approval_twin(approval, caller, [operator.name for operator in electors])
-
-
-def _mapping(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, dict) else {"result": value}
-
-
-def _gates(result: Any) -> list[dict[str, Any]]:
-    """Return the gates of a receipt in *result*, if it holds one."""
-    receipt = result.get("receipt", result) if isinstance(result, dict) else None
-    gates = receipt.get("gates") if isinstance(receipt, dict) else None
-    if not isinstance(gates, list):
-        return []
-    return [
-        {name: item.get(name, "") for name in ("gate", "state", "applied_epoch")}
-        for item in gates
-        if isinstance(item, dict)
-    ]
-
-
-def _epoch(result: Any) -> int:
-    """Return the number of the directive in *result*, or 0."""
-    receipt = result.get("receipt", result) if isinstance(result, dict) else None
-    directive = receipt.get("directive") if isinstance(receipt, dict) else None
-    epoch = directive.get("epoch") if isinstance(directive, dict) else None
-    text = str(epoch)
-    return int(text) if text.isascii() and text.isdecimal() and len(text) < 20 else 0
+        names = [operator.name for operator in electors]
+        return approval_twin(approval, caller, names, has_text=True)
 
 
 def _nothing() -> NotFoundError:

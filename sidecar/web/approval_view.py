@@ -14,25 +14,19 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass, field
-from hashlib import sha256
 from typing import Any, Final, Generic, TypeVar
 
 from markupsafe import Markup
 
-from sidecar.approvals.eligibility import fold
-from sidecar.approvals.values import (
-    Approval,
-    ApprovalState,
-    Request,
-    RequestKind,
-    Tier,
-    Verdict,
-    Vote,
-)
+from sidecar.approvals.values import Approval, Request, RequestKind, Verdict, Vote
+from sidecar.containment.receipt import Receipt
 from sidecar.errors import HoldfastError, NotFoundError
 from sidecar.model import Operator, ToolClass
+from sidecar.operations.values import Outcome
+from sidecar.web.approval_facts import is_genuine, may_read, must_read_to_end, vote_of, why_not
+from sidecar.web.aside import Aside
 from sidecar.web.config import ConsoleConfig
 from sidecar.web.diff import Diff, compare
 from sidecar.web.graph import draw_reach
@@ -53,10 +47,6 @@ __all__ = [
     "Content",
     "Found",
     "Gatherer",
-    "is_genuine",
-    "may_read",
-    "must_read_to_end",
-    "vote_of",
 ]
 
 _Value = TypeVar("_Value")
@@ -115,8 +105,9 @@ class ApprovalView:
     earlier: Found[tuple[Approval, ...]] = field(default_factory=Found)
     reach_svg: Markup = field(default_factory=Markup)
     calls_svg: Markup = field(default_factory=Markup)
-    result: Any = None
-    """What carrying out an ACTION gave, parsed."""
+    outcome: Outcome | None = None
+    """What carrying out an ACTION gave; None until it has ended."""
+    receipt: Found[Receipt] = field(default_factory=Found)
 
     @property
     def request(self) -> Request:
@@ -129,45 +120,13 @@ class ApprovalView:
         return self.request.kind is RequestKind.CALL
 
 
-def is_genuine(request: Request) -> bool:
-    """Return whether the bytes are what was fingerprinted (law 1)."""
-    return sha256(request.canonical).hexdigest() == request.fingerprint
-
-
-def is_kept(approval: Approval) -> bool:
-    """Return whether the bytes are still kept: of what ended long ago, they are not."""
-    return bool(approval.request.canonical) or approval.is_live
-
-
-def may_read(request: Request, caller: Operator) -> bool:
-    """Return whether *caller* may read what would be done (law 3)."""
-    if request.role in caller.roles or (request.requester and request.requester == caller.name):
-        return True
-    human = fold(caller.human_id)
-    return bool(human) and human == fold(request.requester_human)
-
-
-def must_read_to_end(request: Request, line_count: int, config: ConsoleConfig) -> bool:
-    """Return whether a grant needs that the end of the text was shown (D17)."""
-    return (
-        request.tier >= Tier.HIGH
-        or len(request.canonical) > config.read_gate_bytes
-        or line_count > config.read_gate_lines
-    )
-
-
-def vote_of(approval: Approval, caller: Operator) -> Vote | None:
-    """Return *caller*'s vote, if they have voted."""
-    human = fold(caller.human_id)
-    return next((vote for vote in approval.votes if fold(vote.human_id) == human), None)
-
-
 class Gatherer:
     """Gathers views."""
 
-    def __init__(self, *, ports: ConsolePorts, config: ConsoleConfig) -> None:
+    def __init__(self, *, ports: ConsolePorts, config: ConsoleConfig, aside: Aside) -> None:
         self._ports = ports
         self._config = config
+        self._aside = aside
 
     def sentence(self, approval: Approval, caller: Operator) -> Sentence:
         """Return the one sentence; without arguments if they are not for *caller* or not genuine."""
@@ -175,9 +134,18 @@ class Gatherer:
         is_readable = may_read(request, caller) and is_genuine(request)
         return say(request, is_readable=is_readable)
 
-    def must_read(self, request: Request) -> bool:
+    async def sentences(
+        self, approvals: Sequence[Approval], caller: Operator
+    ) -> dict[str, Sentence]:
+        """Return the sentences of *approvals* by id."""
+        return await self._aside.run(
+            lambda: {item.id: self.sentence(item, caller) for item in approvals}
+        )
+
+    async def must_read(self, request: Request) -> bool:
         """Return whether a grant of *request* needs that the end of the text was shown (D17)."""
-        return must_read_to_end(request, len(lay_out(request.canonical)), self._config)
+        lines = await self._aside.run(lambda: lay_out(request.canonical))
+        return must_read_to_end(request, len(lines), self._config)
 
     async def view(self, approval: Approval, caller: Operator) -> ApprovalView:
         """Return *approval* as *caller* sees it; its bytes must be genuine or no longer kept."""
@@ -185,30 +153,37 @@ class Gatherer:
         desk = self._ports.approvals
         own_vote = vote_of(approval, caller)
         may_decide = own_vote is None and desk.may_decide(approval, caller)
-        content = (
-            self._content(request) if may_read(request, caller) and request.canonical else None
-        )
-        agent, tool, explanation, calls, others = await asyncio.gather(
+        is_readable = may_read(request, caller) and bool(request.canonical)
+        outcome = _outcome(approval)
+        agent, tool, explanation, calls, others, receipt = await asyncio.gather(
             self._agent(request),
             self._tool(request),
-            self._explanation(request, is_readable=content is not None),
+            self._explanation(request, is_readable=is_readable),
             self._calls(request),
             self._others(approval, caller),
+            self._receipt(outcome),
         )
         earlier = tuple(item for item in others.value or () if not item.is_live)
-        previous, diff = _difference(request, earlier) if content is not None else (None, None)
+
+        def lay() -> tuple[Sentence, Content | None, Approval | None, Diff | None]:
+            said = self.sentence(approval, caller)
+            if not is_readable:
+                return said, None, None, None
+            return said, self._content(request), *_difference(request, earlier)
+
+        sentence, content, previous, diff = await self._aside.run(lay)
         uses = agent.value.tools if agent.value is not None else ()
         reach = draw_reach(request.agent, uses, tool=request.tool) if uses else Markup("")
         marked = request.decision_id
         return ApprovalView(
             approval=approval,
-            sentence=self.sentence(approval, caller),
+            sentence=sentence,
             content=content,
             granted_count=sum(vote.verdict is Verdict.GRANT for vote in approval.votes),
             electors=tuple(desk.electorate(request).operators),
             own_vote=own_vote,
             may_decide=may_decide,
-            why_not="" if may_decide else _why_not(approval, caller, own_vote),
+            why_not="" if may_decide else why_not(approval, caller, own_vote),
             diff=diff,
             previous=previous,
             agent=agent,
@@ -219,7 +194,8 @@ class Gatherer:
             earlier=Found(earlier[:_EARLIER], others.problem),
             reach_svg=reach,
             calls_svg=draw_calls(calls.value[::-1], marked=marked) if calls.value else Markup(""),
-            result=_parsed(approval.result),
+            outcome=outcome,
+            receipt=receipt,
         )
 
     def _content(self, request: Request) -> Content:
@@ -249,6 +225,11 @@ class Gatherer:
             timeline.of_agent(request.agent, session=request.session, limit=_CALLS), "the log"
         )
         return Found(tuple(found.value or ()), found.problem)
+
+    async def _receipt(self, outcome: Outcome | None) -> Found[Receipt]:
+        if outcome is None or not outcome.directive_epoch:
+            return Found()
+        return await _ask(self._ports.containment.receipt(outcome.directive_epoch), "the receipt")
 
     async def _explanation(self, request: Request, *, is_readable: bool) -> Found[Explanation]:
         if request.kind is not RequestKind.CALL:
@@ -316,20 +297,10 @@ def _reversible(tool: ToolView | None) -> str:
     return _REVERSIBLE[tool.tool_class]
 
 
-def _why_not(approval: Approval, caller: Operator, own_vote: Vote | None) -> str:
-    request = approval.request
-    if approval.state is not ApprovalState.PENDING:
-        return "It is decided or over; nothing can be decided here any more."
-    if own_vote is not None:
-        return "You have voted. It waits for others."
-    if request.role not in caller.roles:
-        return (
-            f"It is decided by operators with the role {request.role.value}, and you have it not."
-        )
-    return (
-        "You asked for this, or you own the agent, or you count as one person with who does: "
-        "somebody else must decide."
-    )
+def _outcome(approval: Approval) -> Outcome | None:
+    if approval.request.kind is not RequestKind.ACTION or not approval.result:
+        return None
+    return Outcome.from_json(approval.result)
 
 
 def _parsed(document: str | bytes) -> Any:

@@ -22,7 +22,7 @@ from sidecar.web.access import AUDIT_ROLES, require, visitor_of
 from sidecar.web.console import Console
 from sidecar.web.fields import FieldLine, field_lines
 from sidecar.web.ports import Explanation, LogEntry
-from sidecar.web.render import iso_text, wants_json
+from sidecar.web.render import iso_text, see_other, wants_json
 from sidecar.web.twins import entry_twin, policy_twin
 
 __all__ = ["AuditPages"]
@@ -64,6 +64,7 @@ class AuditPages:
         return [
             web.get("/audit", self.search),
             web.get("/audit/export.jsonl", self.export, allow_head=False),
+            web.get("/audit/verify", self.back),
             web.post("/audit/verify", self.verify),
             web.get("/decisions/{id}", self.decision),
         ]
@@ -72,6 +73,10 @@ class AuditPages:
         """Answer ``GET /audit``."""
         require(visitor_of(request), AUDIT_ROLES)
         return await self._page(request, self._read(request), {})
+
+    async def back(self, request: web.Request) -> web.Response:
+        """Answer ``GET /audit/verify``: looking verifies nothing."""
+        return see_other("/audit#verify")
 
     async def verify(self, request: web.Request) -> web.Response:
         """Answer ``POST /audit/verify``."""
@@ -88,7 +93,7 @@ class AuditPages:
             return web.json_response(
                 {"ok": report.is_ok, "time": iso_text(report.time_ns), "logs": logs}
             )
-        return self._console.pages(request, "audit_verify.html", {"report": report})
+        return await self._console.page(request, "audit_verify.html", {"report": report})
 
     async def export(self, request: web.Request) -> web.StreamResponse:
         """Answer ``GET /audit/export.jsonl``."""
@@ -110,8 +115,11 @@ class AuditPages:
             await response.write(first)
             async for line in lines:
                 await response.write(line)
-        except HoldfastError as exc:
-            log.warning("export broke off", reason=exc.reason)
+        except ConnectionResetError:
+            return response  # the reader is gone
+        except Exception:
+            # A page cannot follow half a file: the connection ends, so it never looks complete.
+            log.exception("export broke off")
             if request.transport is not None:
                 request.transport.abort()
             return response
@@ -148,7 +156,7 @@ class AuditPages:
             "explanation": explanation,
             "problem": problem,
         }
-        return self._console.pages(request, "decision.html", context)
+        return await self._console.page(request, "decision.html", context)
 
     async def _explain(self, entry: LogEntry) -> tuple[Explanation | None, str]:
         tool, named = entry.fields.get("tool"), entry.fields.get("policies")
@@ -190,7 +198,9 @@ class AuditPages:
             "has_search": any(search.given.values()),
             "is_first": not search.token,
         }
-        return self._console.pages(request, "audit.html", context, status=400 if errors else 200)
+        return await self._console.page(
+            request, "audit.html", context, status=400 if errors else 200
+        )
 
     def _read(self, request: web.Request) -> _Search:
         query = request.query

@@ -24,6 +24,7 @@ class ConsoleConfig:
             that is not here is refused, so a page of another name cannot be rebound to us.
         instance: What this installation is called, in the page's title; may be empty.
         is_dev: Shows a banner that nobody can miss.
+        state_directory: Where the logs lie on control's host, for the commands that pages show.
         login_max_age_s: A grant at HIGH or above without a passkey needs a login this young.
 
     Raises:
@@ -34,6 +35,7 @@ class ConsoleConfig:
     allowed_hosts: frozenset[str] = frozenset()
     instance: str = ""
     is_dev: bool = False
+    state_directory: str = "/var/lib/holdfast"
     login_max_age_s: int = 300
     event_heartbeat_s: float = 15.0
     max_event_streams: int = 256

@@ -165,7 +165,8 @@ class Guard:
         if (request.content_length or 0) > MAX_BODY_BYTES:
             raise web.HTTPRequestEntityTooLarge(MAX_BODY_BYTES, request.content_length or 0)
         check_origin(request, origin=self._config.origin)
-        is_activity = not is_quiet(request.match_info.handler)
+        # A page that asks by itself says so; who lies about it only ends their session sooner.
+        is_activity = not is_quiet(request.match_info.handler) and "X-Quiet" not in request.headers
         visitor = self._door.visitor(request, is_activity=is_activity)
         if visitor is not None:
             request[VISITOR] = visitor

@@ -12,15 +12,17 @@ from typing import Any
 
 from sidecar.approvals.values import Approval
 from sidecar.model import Operator
-from sidecar.web.approval_view import is_genuine, may_read
+from sidecar.web.approval_facts import is_genuine, may_read
 from sidecar.web.ports import AgentView, LogEntry, PolicyView
 from sidecar.web.render import iso_text
 
 __all__ = ["agent_twin", "approval_twin", "entry_twin", "policy_twin"]
 
 
-def approval_twin(approval: Approval, caller: Operator, approvers: Sequence[str]) -> dict[str, Any]:
-    """Return *approval* as *caller* may read it."""
+def approval_twin(
+    approval: Approval, caller: Operator, approvers: Sequence[str], *, has_text: bool = False
+) -> dict[str, Any]:
+    """Return *approval* as *caller* may read it; what would run only with *has_text*, not in lists."""
     asked = approval.request
     twin: dict[str, Any] = {
         "name": approval.name,
@@ -60,7 +62,7 @@ def approval_twin(approval: Approval, caller: Operator, approvers: Sequence[str]
     }
     if approval.end_time_ns:
         twin["end_time"] = iso_text(approval.end_time_ns)
-    if may_read(asked, caller) and asked.canonical and is_genuine(asked):
+    if has_text and may_read(asked, caller) and asked.canonical and is_genuine(asked):
         twin["canonical"] = asked.canonical.decode("utf-8")
     return twin
 

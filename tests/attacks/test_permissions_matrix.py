@@ -47,6 +47,7 @@ METHODS: list[MethodDescriptor] = [
     for service in module.DESCRIPTOR.services_by_name.values()
     for method in service.methods
 ]
+_LOOSENING = '@id("x") permit (principal, action == Action::"note.forbidden", resource);'
 SOAR_MAY = {
     "Contain",
     "RevokeTokens",
@@ -102,11 +103,18 @@ async def _again(error: grpc.aio.AioRpcError) -> None:
 
 @pytest.fixture(scope="module")
 def held(bed: Testbed) -> Testbed:
-    """The host with a directive standing, so that a watch has something to tell."""
+    """The host with a directive standing and requests waiting: each watch has something to tell."""
 
     async def order() -> None:
-        async with bed.local() as local:
-            await local.contain(bed.fresh_agent(), "OBSERVE")
+        async with (
+            bed.local() as local,
+            bed.operator("only-release") as releaser,
+            bed.operator("only-policy-author") as author,
+        ):
+            epoch = (await local.contain(bed.fresh_agent(), "OBSERVE")).receipt.directive.epoch
+            await releaser.ask_release(epoch)
+            bed.write_bundle(extra_policies=_LOOSENING)
+            await author.ask_reload()
 
     asyncio.run(order())
     return bed

@@ -6,6 +6,7 @@ from __future__ import annotations
 import html
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Final
 
 from aiohttp import web
@@ -18,6 +19,7 @@ from tests.support.console import Arrival, Console
 __all__ = [
     "CHROMIUM_FLAGS",
     "DESKTOP",
+    "MEMORY",
     "PHONE",
     "Device",
     "Elsewhere",
@@ -32,6 +34,8 @@ __all__ = [
 
 CHROMIUM_FLAGS: Final = ["--no-sandbox"]
 """The tests run as root in containers, where Chromium's own sandbox cannot start."""
+MEMORY: Final = "/dev/shm" if Path("/dev/shm").is_dir() else None
+"""Where stores of tests lie: in memory if possible."""
 PHONE: Final = {"width": 390, "height": 844}
 DESKTOP: Final = {"width": 1280, "height": 900}
 
@@ -125,6 +129,10 @@ class Device:
             "WebAuthn.setUserVerified", {"authenticatorId": self.id, "isUserVerified": is_verified}
         )
 
+    async def forget(self) -> None:
+        """Lose every passkey."""
+        await self.devtools.send("WebAuthn.clearCredentials", {"authenticatorId": self.id})
+
     async def credentials(self) -> list[dict[str, Any]]:
         """Return the passkeys it keeps."""
         answer = await self.devtools.send("WebAuthn.getCredentials", {"authenticatorId": self.id})
@@ -151,11 +159,13 @@ async def add_device(tab: Tab) -> Device:
     return Device(devtools, made["authenticatorId"])
 
 
-async def enrol(tab: Tab, console: Console, name: str) -> Device:
-    """Give *name* a passkey on a new device of *tab*, by a link as administrators give out."""
-    device = await add_device(tab)
+async def enrol(
+    tab: Tab, console: Console, name: str, *, device: Device | None = None, named: str = ""
+) -> Device:
+    """Give *name* a passkey on a device of *tab*, by a link as administrators give out."""
+    device = device or await add_device(tab)
     await tab.page.goto(await console.link(name))
-    await tab.page.get_by_label("What you call it").fill(f"{name}'s phone")
+    await tab.page.get_by_label("What you call it").fill(named or f"{name}'s phone")
     await tab.page.get_by_role("button", name="Add a passkey").click()
     await tab.page.get_by_role("heading", name="The passkey was added").wait_for()
     return device

@@ -17,12 +17,11 @@ import pytest_asyncio
 from playwright.async_api import Browser, async_playwright
 
 from sidecar.clock import ManualClock
-from tests.browser.browser_kit import CHROMIUM_FLAGS, Elsewhere, Tabs
+from tests.browser.browser_kit import CHROMIUM_FLAGS, MEMORY, Elsewhere, Tabs
 from tests.support.console import Console
 from tests.support.console import console as serve
 
 _HERE = Path(__file__).parent
-MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

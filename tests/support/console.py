@@ -225,6 +225,7 @@ class FakeLogs:
     is_broken: bool = False
     breaks_after: int | None = None
     """An export fails after so many lines."""
+    breaks_with: Exception = field(default_factory=lambda: EnvironmentFailure("the disk is gone"))
 
     def add(self, log: str = "control", **fields: Any) -> LogEntry:
         """Append an entry."""
@@ -278,7 +279,7 @@ class FakeLogs:
         chosen = [entry for entry in self.entries if entry.log == (log or "control")]
         for count, entry in enumerate(chosen):
             if self.breaks_after is not None and count >= self.breaks_after:
-                raise EnvironmentFailure("the disk is gone")
+                raise self.breaks_with
             if wanted.matches(entry.fields):
                 yield json.dumps(entry.fields, sort_keys=True).encode() + b"\n"
 

@@ -16,6 +16,7 @@ from sidecar.containment.isolation import IsolationItem, IsolationResult
 from sidecar.containment.orders import ContainmentOrder
 from sidecar.containment.receipt import DirectiveState, Receipt
 from sidecar.model import Directive, Level, Operator, Target, TargetKind, ToolClass
+from sidecar.operations.values import Outcome
 from sidecar.web.ports import (
     AgentView,
     Contained,
@@ -113,18 +114,10 @@ async def _approvals(console: Console) -> dict[str, str]:
     )
     await console.vote(done, "bob", reason="INC-7")
     await console.approvals.take(done.id)
-    result = {
-        "receipt": {
-            "directive": {"epoch": "40", "level": "READ_ONLY"},
-            "contained": True,
-            "gates": [
-                {"gate": "gate-1", "state": "ENFORCED", "applied_epoch": "40"},
-                {"gate": "gate-2", "state": "ENFORCED", "applied_epoch": "40"},
-            ],
-        }
-    }
     await console.approvals.finish(
-        done.id, result=json.dumps(result), detail="carried out; every gate enforces it"
+        done.id,
+        result=Outcome(directive_epoch=40, epoch=40).to_json(),
+        detail="carried out; two gates have not acknowledged",
     )
     clock.offset_s = -1500.0
     release = await console.ask(

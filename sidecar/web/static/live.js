@@ -24,7 +24,7 @@ const guardDecision = (form) => {
   const end = document.querySelector("[data-end]");
   const hint = document.getElementById("read-hint");
   const said = hint ? hint.textContent : "";
-  let isShown = !read || !end;
+  let isShown = !read || !end || read.defaultChecked; // ticked by the server: it was shown before
 
   const update = () => {
     if (read) read.disabled = !isShown;
@@ -102,16 +102,18 @@ const STATES = {
 };
 
 const listen = (places) => {
+  const here = places[0].dataset.url || location.pathname;
   const notice = document.createElement("div");
   notice.className = "notice status";
   notice.setAttribute("role", "status");
   document.getElementById("main").append(notice);
 
   const say = (text, { isLinked = true } = {}) => {
+    if (!document.title.startsWith("\u2022 ")) document.title = `\u2022 ${document.title}`;
     notice.textContent = `${text} `;
     if (!isLinked) return;
     const link = document.createElement("a");
-    link.href = location.pathname;
+    link.href = here;
     link.textContent = "Show how it stands now";
     notice.append(link);
   };
@@ -121,8 +123,7 @@ const listen = (places) => {
       if (place.dataset.events !== kind) continue;
       const { id, version } = place.dataset;
       if (id === undefined) {
-        if (document.hidden) location.reload();
-        else say(kind === "agent" ? "The containment of an agent has changed." : "The approvals have changed.");
+        say(kind === "agent" ? "The containment of an agent has changed." : "The approvals have changed.");
       } else if (id === data.id && (version === undefined || data.version > Number(version))) {
         say(kind === "agent" ? "The containment of this agent has changed." : `This approval ${STATES[data.state] || "has changed"}.`);
       }
@@ -132,7 +133,7 @@ const listen = (places) => {
   const look = async () => {
     const place = places.find((item) => item.dataset.version !== undefined);
     if (!place) return;
-    const answer = await fetch(location.pathname, { headers: { Accept: "application/json" } });
+    const answer = await fetch(here, { headers: { Accept: "application/json", "X-Quiet": "1" } });
     if (!answer.ok) return;
     const { state, version } = await answer.json();
     changed("approval", { id: place.dataset.id, state, version });

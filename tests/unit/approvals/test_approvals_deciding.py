@@ -396,7 +396,7 @@ async def test_a_late_vote_is_told_what_happened(host: Host) -> None:
     assert "granted by bob at 08:53 UTC on 2025-10-09" in errors[0].message
     assert "refused by bob at 08:53 UTC" in errors[1].message
     assert "the agent withdrew it" in errors[2].message
-    assert "it was used at 08:53 UTC" in errors[3].message
+    assert "granted by bob at 08:53 UTC on 2025-10-09; used at 08:53 UTC" in errors[3].message
     assert "expired at 09:23 UTC" in late.value.message
     assert (await host.approvals.get(closed[-1].id)).state is ApprovalState.EXPIRED
 

@@ -561,6 +561,7 @@ CALL = {"agent": "banking", "session": "s-1", "tool": "send_money", "v": 1}
         call_request(grant_life_s=0),
         action_request(request_id=""),
         action_request(action=""),
+        action_request(action="contain"),
     ],
 )
 def test_d18_what_is_not_what_it_says_is_never_opened(request_: Request) -> None:

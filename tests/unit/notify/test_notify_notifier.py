@@ -510,6 +510,21 @@ async def test_d24_what_was_delivered_stays_heard_of_when_the_channel_dies():
         assert desk.unreachable == []
 
 
+async def test_d24_a_retry_that_hangs_on_a_channel_that_is_down_is_not_waited_for():
+    """It failed once, and after five seconds it has still not shown the contrary."""
+    channel = FakeChannel()
+    async with Desk(channel, limits=LaneLimits(closing_grace_s=0)) as desk:
+        channel.break_down()
+        await desk.tell(OPENED)
+        channel.gate = asyncio.Event()
+        await desk.time.advance(4.9)
+        before = list(desk.unreachable)
+        await desk.time.advance(0.2)
+
+        assert before == []
+        assert desk.unreachable == [OPENED.approval]
+
+
 async def test_d24_a_watcher_is_somebody():
     """Who looks at the console has seen it."""
     channel = FakeChannel()

@@ -9,7 +9,9 @@ import stat
 import pytest
 
 from sidecar.errors import EnvironmentFailure
+from sidecar.notify import notifier as notifier_module
 from sidecar.notify.encoding import encode_notice, notice_id
+from sidecar.notify.lane import LaneLimits
 from sidecar.notify.notice import NoticeKind
 from sidecar.notify.outbox import Accepted, Forgotten, Settled
 from sidecar.notify.store_sqlite import SqliteNotices
@@ -249,6 +251,32 @@ async def test_a_request_that_nobody_heard_of_before_the_crash_is_watched_again(
         await desk.time.advance(10)
 
         assert desk.unreachable == [OPENED.approval]
+
+
+async def test_what_did_not_fit_into_the_queue_does_not_come_back(path):
+    """It was counted as dropped; a restart does not make it a surprise."""
+    channel = FakeChannel()
+    channel.break_down()
+    async with Desk(channel, store=SqliteNotices(path), limits=LaneLimits(max_queued=1)) as desk:
+        await desk.tell(notice(number=1), notice(number=2))
+
+    assert rows(path) == [(notice_id(notice(number=1)), "fake")]
+
+
+async def test_handles_of_the_day_before_yesterday_are_forgotten_while_running(path, monkeypatch):
+    """Control may run for months."""
+    monkeypatch.setattr(notifier_module, "PROBE_EVERY_S", 1e6)
+    store = SqliteNotices(path)
+    async with Desk(FakeChannel(), store=store) as desk:
+        await desk.tell(OPENED)
+        await desk.time.advance(24 * 3600)
+        await desk.notifier.flush()
+        young = dict(store.handles())
+        await desk.time.advance(25 * 3600)
+        await desk.notifier.flush()
+
+        assert young == {(OPENED.approval, "fake"): "handle-1"}
+        assert store.handles() == {}
 
 
 # -- a store that fails ---------------------------------------------------------------------------

@@ -44,6 +44,13 @@ def test_an_outcome_says_what_happened_and_who_and_no_deadline_any_more():
     assert "Refused by itself at" not in facts
 
 
+def test_an_alert_does_not_say_the_same_twice():
+    """Where the detail is the sentence itself."""
+    alert = notice(NoticeKind.ALERT, approval="", summary="too many", detail="too many")
+
+    assert [text for _, text in wording_of(alert).facts].count("too many") == 1
+
+
 @pytest.mark.parametrize("kind", list(NoticeKind))
 def test_every_kind_has_a_title(kind):
     """No kind of notice is without words, also with a state that nobody knows."""

@@ -316,3 +316,14 @@ async def test_break_glass_negative_control(
 
         assert desk.levels == []
         assert (await desk.operations.list(AUDITOR)).operations
+
+
+async def test_direct_order_is_answered_without_the_store(office: Office) -> None:
+    """A retry of what was ordered directly needs no approvals, also if it would be held now."""
+    async with office.open() as desk:
+        await at_once(desk, ALL, DAVE)
+        desk.store.close()
+        answer = await desk.operations.contain(order(target=ALL), SOAR)
+
+    assert isinstance(answer, ContainmentAnswer)
+    assert answer.is_repeated

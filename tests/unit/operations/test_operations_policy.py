@@ -14,6 +14,7 @@ from sidecar.approvals.values import Verdict
 from sidecar.errors import ConflictError, ErrorReason, HoldfastError, RefusedError
 from sidecar.model import Operator, Role
 from sidecar.operations import service as operations_service
+from sidecar.operations.answers import NO_RESULT
 from sidecar.operations.values import Action, Operation, OperationState
 from tests.unit.containment.containment_kit import operator
 from tests.unit.operations.operations_kit import (
@@ -79,6 +80,7 @@ async def test_loosening_waits_for_a_second_human(office: Office) -> None:
         assert office.policy.state is before
         await desk.vote(waiting, BOB)
         done = await desk.now(waiting)
+        result = await desk.operations.result(done)
         again = await reload(desk)
 
     assert (waiting.state, waiting.action) == (
@@ -99,6 +101,7 @@ async def test_loosening_waits_for_a_second_human(office: Office) -> None:
     )
     assert office.policy.activated == [(done.outcome.policy_digest, "alice")]
     assert again == done
+    assert result == NO_RESULT
 
 
 async def test_what_is_granted_shows_every_line_that_differs(office: Office) -> None:

@@ -17,14 +17,17 @@ from sidecar.containment.answers import ReleaseAnswer
 from sidecar.containment.consent import Consent
 from sidecar.errors import (
     ConflictError,
+    EnvironmentFailure,
     ErrorReason,
     HoldfastError,
     NotFoundError,
     PreconditionError,
     RefusedError,
 )
-from sidecar.model import Level, Operator, Role
+from sidecar.model import Level, Operator, Role, Target, TargetKind
 from sidecar.operations import execution
+from sidecar.operations import service as operations_service
+from sidecar.operations.answers import NO_RESULT
 from sidecar.operations.values import Action, Operation, OperationState
 from tests.unit.containment.containment_kit import BY_CAROL, operator, order, release
 from tests.unit.operations.operations_kit import (
@@ -503,6 +506,24 @@ async def test_operations_come_newest_first_in_pages(office: Office) -> None:
     assert [operation.id for operation in pending.operations] == ids[3::-1]
 
 
+async def test_listing_looks_at_so_many_approvals_and_no_more(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever may see little cannot make control read everything; the token leads on."""
+    monkeypatch.setattr(operations_service, "_PAGE", 2)
+    monkeypatch.setattr(operations_service, "_MAX_SCANNED", 4)
+    async with office.open() as desk:
+        epoch = await contained(desk)
+        for number in range(5):
+            await asked(desk, epoch, request_id=f"release-{number}")
+        first = await desk.operations.list(DAVE)
+        last = await desk.operations.list(DAVE, before=first.next_before)
+
+    assert (first.operations, last.operations) == ((), ())
+    assert first.next_before is not None
+    assert last.next_before is None
+
+
 async def test_waiting_ends_when_the_operation_does(office: Office) -> None:
     """Whoever waits is answered once it was carried out, and at once if it had ended before."""
     async with office.open() as desk:
@@ -526,3 +547,106 @@ async def test_waiting_not_at_all_answers_at_once(office: Office) -> None:
 
         assert await desk.operations.wait(waiting.id, ALICE, timeout_s=0) == waiting
         assert await desk.operations.wait(waiting.id, ALICE, timeout_s=-5) == waiting
+
+
+async def test_waiting_in_vain_ends_at_the_timeout(office: Office) -> None:
+    """Nobody decides: the operation is answered as it is."""
+    async with office.open() as desk:
+        waiting = await asked(desk, await contained(desk))
+
+        assert await desk.operations.wait(waiting.id, ALICE, timeout_s=0.001) == waiting
+        assert await desk.operations.result(waiting) == NO_RESULT
+
+
+async def test_granted_twice_at_once_is_carried_out_once(office: Office) -> None:
+    """However often the executor hears of a grant, it takes it once."""
+    async with office.open() as desk:
+        waiting = await asked(desk, await contained(desk))
+        desk.approvals.add_listener(desk.operations._executor._on_approval)
+        await desk.vote(waiting, BOB)
+
+        assert desk.bench.audit.kinds.count("release") == 1
+        assert (await desk.now(waiting)).state is OperationState.DONE
+
+
+async def test_directive_that_is_not_the_one_shown_is_not_released(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The form is made anew from what stands, and must be the one that was granted."""
+    async with office.open() as desk:
+        waiting = await asked(desk, await contained(desk))
+        monkeypatch.setattr(execution, "release_form", lambda *_: b"{}")
+        await desk.vote(waiting, BOB)
+        failed = await desk.now(waiting)
+
+        assert desk.levels == ["agent banking KILL"]
+
+    assert failed.outcome.error_reason == "INTEGRITY_BROKEN"
+
+
+async def test_result_that_cannot_be_noted_is_noted_later(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was done is done; the operation is RUNNING until the store has it."""
+    async with office.open() as desk:
+        waiting = await asked(desk, await contained(desk))
+
+        async def fail(*_: object, **__: object) -> None:
+            raise EnvironmentFailure("the disk is full")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(desk.approvals, "finish", fail)
+            await desk.vote(waiting, BOB)
+        running = await desk.now(waiting)
+
+        assert desk.levels == []
+    async with office.open() as again:
+        await again.settle()
+        done = await again.now(waiting)
+
+    assert (running.state, done.state) == (OperationState.RUNNING, OperationState.DONE)
+
+
+async def test_withdrawal_that_fails_harms_nobody(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A moot request that cannot be withdrawn goes on asking, and its grant fails."""
+    async with office.open() as desk:
+        epoch = await contained(desk)
+        first = await asked(desk, epoch)
+        second = await asked(desk, epoch, BOB, "release-2")
+
+        async def fail(*_: object, **__: object) -> None:
+            raise EnvironmentFailure("the disk is full")
+
+        monkeypatch.setattr(desk.approvals, "cancel", fail)
+        await desk.vote(first, BOB)
+        await desk.vote(second, CAROL)
+        states = [(await desk.now(one)).state for one in (first, second)]
+
+    assert states == [OperationState.DONE, OperationState.FAILED]
+
+
+async def test_lost_approvals_do_not_lose_what_was_done(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """If the approvals were moved away, the journal still answers; nobody is asked again."""
+    async with office.open() as desk:
+        epoch = await contained(desk)
+        waiting = await asked(desk, epoch)
+        await desk.vote(waiting, BOB)
+        everything = await desk.operations.contain(
+            order("request-9", Target(kind=TargetKind.ALL)), SOAR
+        )
+        assert isinstance(everything, Operation)
+        await desk.vote(everything, BOB)
+    (office.home / "approvals.db").unlink()
+    async with office.open() as again:
+        answers = [
+            await again.operations.release(release(epoch, "r-1-release"), ALICE),
+            await again.operations.contain(order("request-9", Target(kind=TargetKind.ALL)), SOAR),
+        ]
+
+        assert again.approvals.live() == ()
+
+    assert [type(answer).__name__ for answer in answers] == ["ReleaseAnswer", "ContainmentAnswer"]

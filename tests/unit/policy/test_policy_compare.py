@@ -132,7 +132,7 @@ def changes(draw: Any) -> tuple[tuple[Placed, Placed], tuple[Placed, Placed]]:
 
 @given(change=changes())
 @settings(
-    max_examples=250,
+    max_examples=150,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
@@ -250,3 +250,72 @@ def test_no_means_no_negative_control(
 
     assert may_permit_more(first, second) == (False, ())
     assert any(permits_more(a, b) for a, b in zip(before, after, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("condition", "is_total"),
+    [
+        ("true", True),
+        ("!(context.args has urgent)", True),
+        ("context.args has urgent && context.args.urgent", True),
+        ("if context.args has memo then true else false", True),
+        ('context.args.recipient like "a*"', True),
+        ('["a", "b"].contains(context.args.recipient)', True),
+        ('context.args has tags && context.args.tags.containsAny(["x"])', True),
+        ("context.args has tags && context.args.tags.isEmpty()", True),
+        ('principal in Group::"staff" || context.args has count && context.args.count > 1', True),
+        ('principal is Agent in Group::"staff"', True),
+        ('context.args has place && {city: context.args.place.city} == {city: "x"}', True),
+        ("principal.facts.limit > 5", True),
+        ("principal.facts.limit + 1 > 5", False),
+        ("context.args has count && context.args.count - 1 > 0", False),
+        ("if principal.facts.limit * 2 > 5 then true else false", False),
+        ("[principal.facts.limit + 1].contains(3)", False),
+        ("{a: principal.facts.limit + 1} == {a: 3}", False),
+        ("-(principal.facts.limit) > 5", False),
+    ],
+)
+def test_permit_that_cannot_fail_can_go_at_once(
+    bundle: Any, condition: str, is_total: bool
+) -> None:
+    """Arithmetic overflows; everything else in Cedar has a value once its types are checked."""
+    kept = '@id("all") permit(principal, action == Action::"send_money", resource);\n'
+    gone = kept.replace("all", "x").replace(";", f" when {{ {condition} }};")
+
+    is_more, reasons = may_permit_more(bundle(kept + gone), bundle(kept))
+
+    assert is_more is not is_total
+    assert all(reason.startswith("permit x is gone") for reason in reasons)
+
+
+@pytest.mark.parametrize(
+    ("schema", "condition", "is_safe"),
+    [
+        ("{type: array, items: {type: number}}", "context.args.a.isEmpty()", False),
+        ("{type: array, items: {type: integer}}", "context.args.a.isEmpty()", True),
+        (
+            "{type: object, properties: {num: {type: number}, s: {type: string}}, required: [num, s]}",
+            'context.args.a.s == "x"',
+            False,
+        ),
+        (
+            "{type: object, properties: {num: {type: integer}}, required: [num]}",
+            "context.args.a.num == 1",
+            True,
+        ),
+    ],
+)
+def test_argument_that_may_be_no_cedar_value_counts(
+    files: Any, schema: str, condition: str, is_safe: bool
+) -> None:
+    """A number with too many digits denies a call whose policies read it, however deep it lies."""
+    tools = (
+        "version: 1\ntools:\n  t:\n    class: read\n    arguments:\n      type: object\n"
+        f"      properties: {{a: {schema}}}\n      required: [a]\n"
+    )
+    kept = '@id("all") permit(principal, action == Action::"t", resource);\n'
+    gone = f'@id("x") permit(principal, action == Action::"t", resource) when {{ {condition} }};'
+    old = load_bundle_from_files(files(kept + gone, tools_yaml=tools))
+    new = load_bundle_from_files(files(kept, tools_yaml=tools))
+
+    assert may_permit_more(old, new)[0] is not is_safe

