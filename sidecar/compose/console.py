@@ -173,7 +173,7 @@ class ConsoleFleet:
             tool_class=spec.tool_class,
             data_class=spec.data_class,
             description=spec.description,
-            undo=getattr(spec, "undo", ""),
+            undo=spec.undo,
         )
 
 

@@ -393,91 +393,84 @@ async def test_d14_hostile_text_is_shown(pair: Pair) -> None:
     assert len(plain) > 200
 
 
-async def test_d14_what_was_typed_comes_back_as_text(pair: Pair) -> None:
-    """In fields that give it back, in errors, in the search, in addresses that do not exist."""
-    for console, tab, texts in (
-        (pair.plain, pair.plain_tab, _HARMLESS),
-        (pair.hostile, pair.hostile_tab, PAYLOADS),
-    ):
-        await console.hold(arguments={"x": 1}, agent="docs-bot", session="echo", tier=Tier.HIGH)
-        console.fleet.known["docs-bot"] = AgentView(agent="docs-bot")
-        assert tab.page.url
-        assert texts
-    approval = {
-        id(console): next(
-            item.id
-            for item in (await console.approvals.list(agent="docs-bot")).approvals
-            if item.request.session == "echo"
-        )
-        for console in (pair.plain, pair.hostile)
-    }
+_FILL_IN = """([field, text]) => {
+  const input = document.querySelector(field);
+  input.maxLength = 1e6;
+  input.value = text;
+  for (const grant of document.querySelectorAll("[data-grant]")) {
+    grant.disabled = false;
+    grant.checked = true;
+  }
+}"""
 
-    for title, path, field, press in (
-        ("reason of a vote", "/approvals/{id}", "#reason", "form.decision"),
-        ("reason of an order", "/agents/docs-bot", "#reason", "form.stack"),
-        ("name of an operator", "/login?fresh=1", "#name", "form[action$=options]"),
+
+async def _echo(console: Console, tabs: Tabs, texts: Sequence[str]) -> tuple[Tab, dict[str, Look]]:
+    """Type *texts* where the console gives them back; return how the answers look."""
+    held = await console.hold(arguments={"x": 1}, tier=Tier.HIGH)
+    console.fleet.known["billing-bot"] = AgentView(agent="billing-bot")
+    tab = await tabs.open(console, "alice")
+    text = " ".join(text for text in texts if "\x00" not in text)
+    looks = {}
+    for path, field, form in (
+        (f"/approvals/{held.id}", "#reason", "form.decision"),
+        ("/agents/billing-bot", "#reason", "form.stack"),
+        ("/login?fresh=1", "#name", "form[action$=options]"),
     ):
-        for console, tab, texts in (
-            (pair.plain, pair.plain_tab, _HARMLESS),
-            (pair.hostile, pair.hostile_tab, PAYLOADS),
-        ):
-            await tab.page.goto(console.url + path.format(id=approval[id(console)]))
-            text = " ".join(text for text in texts if "\x00" not in text)
-            await tab.page.evaluate(
-                """([field, text]) => {
-                  const input = document.querySelector(field);
-                  input.maxLength = 1e6;
-                  input.value = text;
-                  for (const grant of document.querySelectorAll("[data-grant]")) {
-                    grant.disabled = false;
-                    grant.checked = true;
-                  }
-                }""",
-                [field, text],
+        await tab.page.goto(console.url + path)
+        await tab.page.evaluate(_FILL_IN, [field, text])
+        async with tab.page.expect_navigation():
+            await tab.page.locator(form).evaluate(
+                "form => HTMLFormElement.prototype.submit.call(form)"
             )
-            async with tab.page.expect_navigation():
-                await tab.page.locator(press).evaluate(
-                    "form => HTMLFormElement.prototype.submit.call(form)"
-                )
-            if title != "name of an operator":
-                kept = await tab.page.locator(field).input_value()
-                assert kept.startswith(text[:100]), title
-        await check(pair.hostile_tab, title, await look(pair.plain_tab))
+        assert text.startswith((await tab.page.locator(field).input_value())[:60])
+        looks[form] = await look(tab)
+    assert tab.dialogs == await tab.refusals() == []
+    return tab, looks
 
 
-@pytest.mark.parametrize(
-    "path",
-    [
-        "/audit?agent={}&tool={}&kind={}&decision_id={}&log={}&effect={}",
-        "/{}/{}",
-        "/approvals/{}",
-        "/decisions/{}",
-        "/agents/{}",
-        "/directives/{}",
-        "/enrol/{}",
-        "/?before={}",
-        "/login?fresh=1&next={}",
-        "/login/oidc?provider={}",
-        "/login/oidc/callback/{}?state={}&code={}&error={}&error_description={}",
-        "/login/passkeys?next={}",
-    ],
+async def test_d14_what_was_typed_comes_back_as_text(tabs: Tabs) -> None:
+    """In the fields of a vote, of an order and of the sign-in page, all payloads at once."""
+    async with _serve() as hostile, _serve() as plain:
+        _, found = await _echo(hostile, tabs, PAYLOADS)
+        _, expected = await _echo(plain, tabs, _HARMLESS)
+        await tabs.close()
+
+    assert found == expected
+
+
+_ADDRESSES = (
+    "/audit?agent={}&tool={}&kind={}&decision_id={}&log={}&effect={}",
+    "/{}/{}",
+    "/approvals/{}",
+    "/decisions/{}",
+    "/agents/{}",
+    "/directives/{}",
+    "/enrol/{}",
+    "/?before={}",
+    "/login?fresh=1&next={}",
+    "/login/oidc?provider={}",
+    "/login/oidc/callback/{}?state={}&code={}&error={}&error_description={}",
+    "/login/passkeys?next={}",
 )
-async def test_d14_hostile_addresses_are_text(console: Console, tabs: Tabs, path: str) -> None:
+
+
+async def test_d14_hostile_addresses_are_text(console: Console, tabs: Tabs) -> None:
     """Whatever stands in an address comes back as text, or not at all."""
     tab = await tabs.open(console, "alice")
-    count = path.count("{}")
-    answers: list[tuple[int, Look]] = []
-    for texts in (_HARMLESS, PAYLOADS):
-        # a route takes neither slashes nor braces in one of its parts
-        words = [re.sub("[/{}]", "|", " ".join(texts[place::7])) for place in range(count)]
-        answer = await tab.page.goto(
-            console.url + path.format(*(quote(word[: 420 // count], safe="") for word in words))
-        )
-        assert answer is not None
-        answers.append((answer.status, await look(tab)))
+    for path in _ADDRESSES:
+        count = path.count("{}")
+        answers: list[tuple[int, Look]] = []
+        for texts in (_HARMLESS, PAYLOADS):
+            # a route takes neither slashes nor braces in one of its parts
+            words = [re.sub("[/{}]", "|", " ".join(texts[place::7])) for place in range(count)]
+            answer = await tab.page.goto(
+                console.url + path.format(*(quote(word[: 420 // count], safe="") for word in words))
+            )
+            assert answer is not None
+            answers.append((answer.status, await look(tab)))
 
-    assert answers[0][0] == answers[1][0]
-    await check(tab, path, answers[0][1])
+        assert answers[0][0] == answers[1][0], path
+        await check(tab, path, answers[0][1])
 
 
 async def test_d14_a_passkeys_name_is_text(console: Console, tabs: Tabs) -> None:

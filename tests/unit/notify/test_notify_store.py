@@ -323,6 +323,20 @@ async def test_a_store_that_cannot_be_read_at_the_start_stops_nobody(path):
     assert channel.kinds == ["opened"]
 
 
+@pytest.mark.parametrize("is_started", [True, False])
+async def test_closing_closes_the_store(path, is_started):
+    """Also one that has nothing to write, or was never used."""
+    store = SqliteNotices(path)
+    desk = Desk(FakeChannel(), store=store)
+    if is_started:
+        await desk.notifier.start()
+        await desk.notifier.flush()
+    await desk.notifier.aclose()
+
+    with pytest.raises(EnvironmentFailure, match="is closed"):
+        store.pending()
+
+
 async def test_nothing_waits_for_the_disk(path):
     """``notify`` returns, and the message goes out, while the store is still writing."""
     channel = FakeChannel(error=lambda one: unreachable() if one.approval == "" else None)
