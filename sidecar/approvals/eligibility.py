@@ -94,7 +94,6 @@ def electorate_of(request: Request, operators: Collection[Operator]) -> Electora
         (fold(operator.human_id), _is_party(request, operator), operator) for operator in operators
     ]
     excluded = {human for human, is_party, _ in known if is_party}
-    excluded.add(fold(request.requester_human))
     humans: dict[str, list[Operator]] = {}
     for human, is_party, operator in known:
         if operator.kind is not OperatorKind.HUMAN or not human:  # law 1

@@ -52,9 +52,10 @@ def say(request: Request, *, is_readable: bool) -> Sentence:
         is_readable: Whether the reader may see arguments.
     """
     if request.kind is RequestKind.ACTION:
-        asks = Part(" asks for a control action: ")
-        parts = (_name(request.requester), asks, _name(request.summary), Part("."))
-        return Sentence(parts=parts, object=f"{request.action}: {request.summary}")
+        # Control wrote it itself, from the order: “alice asks to release directives/7: …”.
+        rest = request.summary.removeprefix(f"{request.requester} ")
+        parts = (_name(request.requester), Part(" "), Part(rest, is_ours=False), Part("."))
+        return Sentence(parts=parts, object=rest.removeprefix("asks to "))
     arguments = _arguments(request.canonical) if is_readable else {}
     shown = [
         (name, text)

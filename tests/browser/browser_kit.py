@@ -4,8 +4,8 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,8 +13,10 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 from playwright.async_api import Browser, BrowserContext, CDPSession, Page
 
-from sidecar.approvals.values import Approval
-from tests.support.console import Arrival, Console
+from sidecar.approvals.answers import Pending
+from sidecar.approvals.values import Approval, Cause
+from sidecar.canonical import canonicalise
+from tests.support.console import Arrival, Console, binding_of, fingerprint_of
 
 __all__ = [
     "CHROMIUM_FLAGS",
@@ -29,6 +31,7 @@ __all__ = [
     "arrived",
     "enrol",
     "forged",
+    "hold_document",
     "record",
 ]
 
@@ -232,6 +235,30 @@ def forged(console: Console, approval: Approval, **changes: str) -> str:
     return f'<form id="f" method="post" action="{action}">{inputs}</form>'
 
 
+async def hold_document(console: Console, document: Mapping[str, Any], **changes: Any) -> Approval:
+    """Have an agent held with *document* as its call, past what a gate would let through.
+
+    ``agent``, ``session`` and ``tool`` of the document are those of the approval.
+    """
+    made = {"v": 1, "agent": "billing-bot", "session": "s-1", "tool": "shell.exec", **document}
+    canonical = canonicalise(made)
+    like = await console.hold(arguments={}, session="like", **changes)
+    await console.approvals.cancel(like.id, Cause.WITHDRAWN, detail="only the form of a request")
+    request = replace(
+        like.request,
+        canonical=canonical,
+        fingerprint=fingerprint_of(canonical),
+        agent=made["agent"],
+        session=made["session"],
+        tool=made["tool"],
+    )
+    answer = await console.approvals.hold(
+        request, binding_of(request), decision_id=request.decision_id
+    )
+    assert isinstance(answer, Pending), answer
+    return answer.approval
+
+
 # -- what changed --------------------------------------------------------------------------------
 
 
@@ -253,6 +280,3 @@ async def record(console: Console) -> dict[str, Any]:
 def arrived(console: Console, wanted: Callable[[Arrival], bool]) -> Callable[[], list[Arrival]]:
     """Return a condition: the requests that have arrived and are *wanted*."""
     return lambda: [item for item in console.arrivals if wanted(item)]
-
-
-Act = Callable[[], Awaitable[None]]

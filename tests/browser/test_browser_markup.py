@@ -23,9 +23,7 @@ import pytest
 import pytest_asyncio
 from markupsafe import Markup
 
-from sidecar.approvals.answers import Pending
-from sidecar.approvals.values import Approval, Cause, Tier, Verdict
-from sidecar.canonical import canonicalise
+from sidecar.approvals.values import Cause, Tier, Verdict
 from sidecar.clock import ManualClock
 from sidecar.containment.acks import GateItem, GateStanding
 from sidecar.containment.isolation import IsolationItem, IsolationResult
@@ -34,9 +32,9 @@ from sidecar.model import Directive, Level, Target, TargetKind, ToolClass
 from sidecar.web import render
 from sidecar.web.oidc import OidcConfig
 from sidecar.web.ports import AgentView, LogReport, PolicyView, ToolUse, ToolView
-from tests.browser.browser_kit import MEMORY, Elsewhere, Tab, Tabs, add_device, enrol
+from tests.browser.browser_kit import MEMORY, Elsewhere, Tab, Tabs, add_device, enrol, hold_document
 from tests.browser.payloads import PAYLOADS, RUN
-from tests.support.console import Console, binding_of, fingerprint_of
+from tests.support.console import Console
 from tests.support.console import console as serve
 from tests.support.openid import FakeProvider
 from tests.support.polling import eventually
@@ -108,7 +106,10 @@ async def stage(console: Console, texts: Sequence[str]) -> dict[str, str]:
         tier=Tier.HIGH,
         is_passkey_needed=False,
     )
-    named = await _hold_named(console, main, typed)
+    names = " ".join(text for text in typed[::5] if text.isprintable())
+    named = await hold_document(  # what names cannot be, in case they ever can
+        console, {"agent": names, "session": names, "tool": names, "arguments": {}}, owner=odd
+    )
     return pages | {
         "inbox": "/",
         "approval": f"/approvals/{main.id}",
@@ -117,21 +118,6 @@ async def stage(console: Console, texts: Sequence[str]) -> dict[str, str]:
         "cancelled": f"/approvals/{gone.id}",
         "carried out": f"/approvals/{done.id}",
     }
-
-
-async def _hold_named(console: Console, like: Approval, texts: Sequence[str]) -> Approval:
-    """Hold a call whose names are what names cannot be, in case they ever can."""
-    words = " ".join(text for text in texts[::5] if text.isprintable())
-    names = {"agent": words, "session": words, "tool": words}
-    canonical = canonicalise({"v": 1, "arguments": {}, **names})
-    request = replace(
-        like.request, canonical=canonical, fingerprint=fingerprint_of(canonical), **names
-    )
-    answer = await console.approvals.hold(
-        request, binding_of(request), decision_id=like.request.decision_id
-    )
-    assert isinstance(answer, Pending)
-    return answer.approval
 
 
 def _stage_agents(console: Console, texts: Sequence[str]) -> dict[str, str]:

@@ -526,7 +526,7 @@ class Console:
             kind=RequestKind.ACTION,
             fingerprint=fingerprint_of(canonical),
             canonical=canonical,
-            summary=summary,
+            summary=f"{requester} asks to {summary}",
             reason=reason,
             tier=tier,
             role=role,

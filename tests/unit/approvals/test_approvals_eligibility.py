@@ -211,6 +211,8 @@ def test_d02_spellings_of_one_person(one: str, two: str) -> None:
         ([ALICE, OWNER], 1),
         ([BOB], 2),
         ([BOB, operator("bob-2", human_id="bob ")], 2),
+        ([operator("ghost", human_id="")], 1),
+        ([BOB, operator("blank", human_id="\u200b ")], 2),
     ],
 )
 def test_d03_too_few_humans_is_a_refusal(operators: list[Operator], quorum: int) -> None:
@@ -273,6 +275,42 @@ def test_an_actions_requester_is_out_by_every_alias() -> None:
 
     assert electorate.names == ("bob",)
     assert standing_of(request, electorate, alias) is Standing.SELF
+
+
+def test_what_nobody_owns_is_owned_by_nobody() -> None:
+    """An empty owner is not the operator with an empty mail address."""
+    careless = operator("bob", emails=("", " "))
+
+    electorate = electorate_of(action_request(owner=""), [careless, SOAR])
+
+    assert electorate.names == ("bob",)
+    assert electorate.excluded == frozenset()
+
+
+@pytest.mark.parametrize(
+    ("people", "quorum", "sentence"),
+    [
+        (
+            [],
+            1,
+            "1 human with the role approve must decide, beside the requester and the agent's "
+            "owner, and there is none",
+        ),
+        (
+            [BOB],
+            2,
+            "2 different humans with the role approve must decide, beside the requester and "
+            "the agent's owner, and there is only 1",
+        ),
+        ([BOB, CAROL], 2, ""),
+        ([BOB], 1, ""),
+    ],
+)
+def test_d03_what_is_missing_is_said(people: list[Operator], quorum: int, sentence: str) -> None:
+    """How many are needed and how many there are, and nobody's name."""
+    request = replace(REQUEST, quorum=quorum)
+
+    assert shortfall(request, electorate_of(request, people)) == sentence
 
 
 def test_operators_are_listed_by_name() -> None:

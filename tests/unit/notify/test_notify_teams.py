@@ -120,9 +120,26 @@ async def test_what_counts_as_delivered(serve, status, text):
     assert await channel((await serve(answer)).url).send(OPENED, None) == ""
 
 
+@pytest.mark.parametrize(
+    ("status", "fault"), [(404, Fault.REFUSED), (429, Fault.BUSY), (502, Fault.BROKEN)]
+)
+async def test_what_does_not_count_as_delivered(serve, status, fault):
+    """A workflow that was switched off, one that is throttled, a gateway in between."""
+
+    async def answer(request):
+        return web.Response(status=status)
+
+    with pytest.raises(DeliveryError) as caught:
+        await channel((await serve(answer)).url).send(OPENED, None)
+
+    assert caught.value.fault is fault
+
+
 async def test_a_probe_posts_nothing(serve):
     """There is no way to ask without posting, so it only connects."""
     host = await serve()
     await channel(host.url).probe()
+    with pytest.raises(DeliveryError, match="Connection refused"):
+        await channel("http://127.0.0.1:1").probe()
 
     assert host.heard == []

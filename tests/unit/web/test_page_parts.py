@@ -91,10 +91,19 @@ def test_the_sentence_keeps_arguments_from_who_may_not_read_them() -> None:
 def test_an_action_is_said_in_controls_words() -> None:
     """Who asks, and for what."""
     asked = request_of(
-        {}, kind=RequestKind.ACTION, requester="erin", action="release", summary="release 17"
+        {},
+        kind=RequestKind.ACTION,
+        requester="erin",
+        action="release",
+        summary="erin asks to release directives/17",
     )
 
-    assert say(asked, is_readable=True).text == "erin asks for a control action: release 17."
+    said = say(asked, is_readable=True)
+
+    assert (said.text, said.object) == (
+        "erin asks to release directives/17.",
+        "release directives/17",
+    )
 
 
 # --- differences ----------------------------------------------------------------------------------
