@@ -12,12 +12,12 @@ MAKEFLAGS += --no-builtin-rules --no-print-directory
 
 ARGS ?=
 PYTEST_ARGS ?=
-# `make test` is stopped after this many seconds, so that a hang is a failure and not a wait.
+# Each half of `make test` is stopped after this many seconds: a hang is a failure and not a wait.
 TEST_SECONDS ?= 600
 
 PROTOS := $(sort $(wildcard proto/sidecar/*/v1/*.proto))
 GENERATED := sidecar/api/v1 sidecar/internal/v1
-SUITES := $(wildcard tests/unit tests/contract tests/integration tests/e2e tests/attacks tests/browser)
+SUITES := $(wildcard tests/contract tests/integration tests/e2e tests/attacks tests/browser)
 
 say = printf '%s\n' "$(1)"
 
@@ -68,9 +68,15 @@ run: .venv/.run-ready ## Start Holdfast with a demonstration agent (ARGS="..." i
 
 .PHONY: test
 test: .venv/.dev-ready build/.browser-ready ## Run every test (PYTEST_ARGS="-k kill" narrows)
-	@$(call say,Running the tests in $(SUITES) (at most $(TEST_SECONDS) s) ...)
-	@timeout --foreground -k 15 $(TEST_SECONDS) .venv/bin/python -m pytest $(SUITES) $(PYTEST_ARGS) \
-	  || { code=$$?; [ $$code -ne 124 ] || $(call say,make: the tests were stopped after $(TEST_SECONDS) s; TEST_SECONDS=1800 gives them more.) >&2; exit $$code; }
+	@$(call say,Running the unit tests on every core ...)
+	@$(call pytest,-n auto --dist loadfile tests/unit)
+	@$(call say,Running the tests of whole hosts in $(SUITES) ...)
+	@$(call pytest,$(SUITES))
+
+# Narrowed down, there may be nothing left to run in one of the two (pytest's exit code 5).
+pytest = timeout --foreground -k 15 $(TEST_SECONDS) .venv/bin/python -m pytest $(1) $(PYTEST_ARGS) \
+  || { code=$$?; [ $$code -ne 124 ] || $(call say,make: the tests were stopped after $(TEST_SECONDS) s; TEST_SECONDS=1800 gives them more.) >&2; \
+       [ $$code -eq 5 ] && [ -n "$(PYTEST_ARGS)" ] || exit $$code; }
 
 .PHONY: lint
 lint: lint-format lint-types lint-imports lint-gen lint-proto ## Check style, types, imports, generated code and protos

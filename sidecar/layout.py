@@ -61,6 +61,11 @@ class StateLayout:
         return self.control / "signing.key"
 
     @property
+    def policy_archive(self) -> Path:
+        """Control's own copy of the bundle in force."""
+        return self.control / "policy"
+
+    @property
     def pki(self) -> Path:
         """Development certificates."""
         return self.control / "dev-pki"

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from sidecar.settings import Settings
 __all__ = ["check_agents", "control", "gate"]
 
 _OWN_DIRECTORY_MODE = 0o711
+_DIGEST = re.compile(r"[0-9a-f]{64}", re.ASCII)
 
 
 @command(
@@ -39,6 +41,12 @@ _OWN_DIRECTORY_MODE = 0o711
     is_flag=True,
     help="Make certificates by itself, use the built-in bundle. Never in production.",
 )
+@click.option(
+    "--accept-policy",
+    metavar="DIGEST",
+    default="",
+    help="Once, if the bundle in force is lost: let this one decide, without a second human.",
+)
 @setting(
     "state_dir", "runtime_dir", "bundle", "listen", "tls_certificate", "tls_key", "client_ca",
     "ack_timeout_s", "wide_blast_share", "isolation_grace_s", "log_style", "log_level",
@@ -46,8 +54,14 @@ _OWN_DIRECTORY_MODE = 0o711
     "console_key", "oidc_issuer", "oidc_client_id", "oidc_client_secret_file", "notifications",
     "max_pending_approvals",
 )  # fmt: skip
-def control(is_dev: bool, config: Path | None, **flags: Any) -> Exit:
+def control(is_dev: bool, accept_policy: str, config: Path | None, **flags: Any) -> Exit:
     """Run control until SIGTERM: containment, revocation, policy and audit of this host."""
+    if accept_policy and not _DIGEST.fullmatch(accept_policy):
+        raise ConfigurationError(
+            f"{short(accept_policy)} is no digest of a bundle",
+            key="--accept-policy",
+            hint="give all 64 hexadecimal digits, as control's message names them",
+        )
     settings = Settings.load(flags=flags, config=config, is_dev=is_dev)
     settings.check_for_control(is_dev=is_dev)
     log = _start_logging(settings, "control")
@@ -58,7 +72,7 @@ def control(is_dev: bool, config: Path | None, **flags: Any) -> Exit:
     from sidecar.compose.control import run_control
 
     with published_address(settings.layout, settings.listen):
-        asyncio.run(run_control(settings, is_dev=is_dev))
+        asyncio.run(run_control(settings, is_dev=is_dev, accept_policy=accept_policy))
     return Exit.OK
 
 

@@ -60,6 +60,8 @@ from sidecar.control.operations import OperationServicer
 from sidecar.control.pki import InsecureDevelopmentPki
 from sidecar.control.policies import ControlPolicy, PolicyState
 from sidecar.control.policy import PolicyServicer
+from sidecar.control.policy_archive import PolicyArchive
+from sidecar.control.policy_start import PolicyAtStart, policy_at_start
 from sidecar.control.probes import ControlMetrics
 from sidecar.control.replay import ContainmentVerifier
 from sidecar.control.server import INTERNAL_OPTIONS, bind_tls, bind_unix, tls_credentials
@@ -100,12 +102,14 @@ _METHODS: Final = methods_of(
 )
 
 
-async def run_control(settings: Settings, *, is_dev: bool) -> None:
+async def run_control(settings: Settings, *, is_dev: bool, accept_policy: str = "") -> None:
     """Serve until SIGTERM or SIGINT.
 
     Args:
         settings: Of this process.
         is_dev: Make development certificates, with loud warnings.
+        accept_policy: Digest of the bundle that may come into force though the one that was cannot
+            be read any more.
 
     Raises:
         HoldfastError: Control could not start, or its storage failed: it never goes on as if
@@ -113,7 +117,7 @@ async def run_control(settings: Settings, *, is_dev: bool) -> None:
     """
     settings.check_for_control(is_dev=is_dev)
     async with AsyncExitStack() as stack:
-        control = await _Control.open(settings, stack)
+        control = await _Control.open(settings, stack, is_dev=is_dev, accept_policy=accept_policy)
         await control.serve(stack, is_dev=is_dev)
 
 
@@ -127,6 +131,7 @@ class _Control:
         writer: LatchWriter,
         audit: AuditLog,
         policy: ControlPolicy,
+        archive: PolicyArchive,
         gates: GateRegistry,
         acks: AckTracker,
         runtimes: ProcessGroupDriver,
@@ -138,6 +143,7 @@ class _Control:
         self._writer = writer
         self._audit = audit
         self._policy = policy
+        self._archive = archive
         self._gates = gates
         self._acks = acks
         self._runtimes = runtimes
@@ -146,14 +152,16 @@ class _Control:
         self._health = health.aio.HealthServicer()
 
     @classmethod
-    async def open(cls, settings: Settings, stack: AsyncExitStack) -> _Control:
+    async def open(
+        cls, settings: Settings, stack: AsyncExitStack, *, is_dev: bool, accept_policy: str
+    ) -> _Control:
         layout, clock = settings.layout, SystemClock()
         ensure_private_directory(layout.root, 0o711)
         ensure_private_directory(layout.runtime, 0o711)
         ensure_private_directory(layout.control, 0o700)
         policy = ControlPolicy(path=_bundle_path(settings), clock=clock)
-        bundle, engine = await policy.read()
-        policy.activate(bundle, engine, epoch=0)
+        archive = PolicyArchive(layout.policy_archive)
+        found = await policy.read()
         # Where a verifier key was written there was a log: a missing one is not made anew.
         is_new = not (layout.control / "audit.vkey").exists()
         key = load_or_create_key(layout.signing_key)
@@ -198,22 +206,30 @@ class _Control:
         )
         stack.push_async_callback(service.aclose)
         service.add_listener(lambda event: gates.nudge(event.epoch))
+        begin = await asyncio.to_thread(
+            policy_at_start,
+            *found,
+            directory=_bundle_path(settings),
+            archive=archive,
+            named=service.state.policy_digest,
+            is_dev=is_dev,
+            accepted=accept_policy,
+        )
+        policy.activate(begin.bundle, begin.engine, epoch=0)  # the service asks who the fleet is
         await service.start()
         control = cls(
             settings=settings,
             writer=writer,
             audit=audit,
             policy=policy,
+            archive=archive,
             gates=gates,
             acks=acks,
             runtimes=runtimes,
             service=service,
             clock=clock,
         )
-        if service.state.policy_digest != bundle.digest:
-            await control.activate(bundle, engine, None)
-        else:
-            policy.activate(bundle, engine, epoch=service.epoch)
+        await control._begin(begin)
         control.approving = await Approving.open(
             settings,
             stack,
@@ -240,29 +256,37 @@ class _Control:
             serve_metrics(metrics.registry, settings.metrics_listen)
         return control
 
-    async def activate(
-        self, bundle: Bundle, engine: PolicyEngine, author: Operator | None
-    ) -> PolicyState:
-        """Send *bundle* to the gates, let them build it, then let the latch name it.
+    async def activate(self, bundle: Bundle, engine: PolicyEngine, author: Operator) -> PolicyState:
+        """Let *bundle* come into force by the hand of *author*."""
+        return await self._activate(bundle, engine, author.name)
+
+    async def _activate(self, bundle: Bundle, engine: PolicyEngine, author: str) -> PolicyState:
+        """Save *bundle*, send it to the gates, let them build it, then let the latch name it.
 
         A gate that has not built it in time is without a policy for a moment, and denies.
         """
+        in_force = self._service.state.policy_digest
+        await asyncio.to_thread(self._archive.save, bundle, in_force=in_force)
         self._gates.send_bundle(bundle.digest, bundle.files)
         await self._gates.settle(timeout_s=_BUNDLE_DEADLINE_S)
-        epoch = await self._service.activate_policy(
-            bundle.digest, author=author.name if author is not None else "control"
-        )
+        epoch = await self._service.activate_policy(bundle.digest, author=author)
         await self._audit.durable(
             self._audit.append(
-                {
-                    "kind": "policy",
-                    "digest": bundle.digest,
-                    "operator": author.name if author is not None else "control",
-                    "epoch": epoch,
-                }
+                {"kind": "policy", "digest": bundle.digest, "operator": author, "epoch": epoch}
             )
         )
         return self._policy.activate(bundle, engine, epoch=epoch)
+
+    async def _begin(self, begin: PolicyAtStart) -> None:
+        if begin.set_aside:
+            self._audit.append(
+                {"kind": "policy", "digest": begin.bundle.digest, "operator": begin.author,
+                 "set_aside": begin.set_aside, "reasons": list(begin.reasons)}
+            )  # fmt: skip
+        if self._service.state.policy_digest != begin.bundle.digest:
+            await self._activate(begin.bundle, begin.engine, begin.author)
+        else:
+            self._policy.activate(begin.bundle, begin.engine, epoch=self._service.epoch)
 
     # -- serving ------------------------------------------------------------------------------
 

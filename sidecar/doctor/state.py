@@ -15,6 +15,8 @@ from sidecar.audit.note import parse_vkey
 from sidecar.audit.reader import read_entries, signed_size
 from sidecar.audit.recovery import recover
 from sidecar.clock import NS_PER_SECOND, datetime_of
+from sidecar.containment.events import decode_event
+from sidecar.containment.machine import ContainmentState
 from sidecar.doctor.result import CheckResult, Patient, failed, fine, from_error, warned
 from sidecar.errors import EnvironmentFailure, HoldfastError, IntegrityError
 from sidecar.latch.reader import NEVER_NS, LatchReader
@@ -178,6 +180,13 @@ def check_bundle_in_use(patient: Patient) -> Iterator[CheckResult]:
         yield failed("bundle", found, f"holdfast policy check {path}")
         return
     tests = run_tests(report.bundle)
+    in_force = _digest_in_force(patient)
+    if in_force not in ("", report.bundle.digest):
+        yield warned(
+            "bundle in force",
+            f"{in_force[:16]} decides; {path} holds {report.bundle.digest[:16]}",
+            "holdfast policy reload; a second human grants what may permit more",
+        )
     if not tests.ok:
         found = f"{tests.failed} of {len(tests.results)} of its own tests disagree"
         yield failed("bundle", found, f"holdfast policy test {path}")
@@ -186,3 +195,17 @@ def check_bundle_in_use(patient: Patient) -> Iterator[CheckResult]:
     else:
         found = f"{len(report.bundle.policies)} policies, {len(tests.results)} tests agree"
         yield fine("bundle", found)
+
+
+def _digest_in_force(patient: Patient) -> str:
+    """Return the digest that the latch names; empty if it names none, or cannot be read here."""
+    directory = patient.layout.latch
+    try:
+        reader = LatchReader(directory, owners=(directory.stat().st_uid,))
+        try:
+            events = [decode_event(record) for record in reader.read().records]
+        finally:
+            reader.close()
+        return ContainmentState.empty().apply_all(events).policy_digest
+    except (OSError, HoldfastError):
+        return ""

@@ -15,6 +15,7 @@ from sidecar.approvals.values import Approval, ApprovalState, Tier
 from sidecar.passkeys.evidence import EnrolledKey, check_evidence
 from sidecar.web import approval_pages
 from tests.browser.browser_kit import Elsewhere, Tab, Tabs, add_device, enrol
+from tests.support.authenticator import b64url
 from tests.support.console import Console
 
 
@@ -225,13 +226,13 @@ async def test_a_device_that_does_not_know_its_human_signs_nothing(
     assert console.desk.ballots == []
 
 
-_SIGN = """async ([challenge, id]) => {
+_SIGN = """async ([challenge, id, userVerification]) => {
   const bytes = (text) => Uint8Array.from(atob(text.replace(/-/g, "+").replace(/_/g, "/")),
     (char) => char.charCodeAt(0));
   const text = (buffer) => btoa(String.fromCharCode(...new Uint8Array(buffer)))
     .replace(/\\+/g, "-").replace(/\\//g, "_").replace(/=+$/, "");
   const made = await navigator.credentials.get({ publicKey: {
-    challenge: bytes(challenge), rpId: "localhost", userVerification: "discouraged",
+    challenge: bytes(challenge), rpId: "localhost", userVerification,
     allowCredentials: [{ type: "public-key", id: bytes(id) }],
   } });
   const response = {};
@@ -243,35 +244,37 @@ _SIGN = """async ([challenge, id]) => {
 }"""
 
 
-async def _sign_by_hand(tab: Tab, console: Console, approval: Approval) -> str:
-    """Have the device of *tab* sign in a script of our own, which asks for no verification."""
-    from tests.support.authenticator import b64url
-
+async def _sign_by_hand(
+    tab: Tab, console: Console, approval: Approval, *, verification: str = "required"
+) -> str:
+    """Have the device of *tab* sign what a grant needs, by a script of our own."""
     (credential,) = await console.passkeys.credential_ids("alice@corp.example")
     challenge = b64url(grant_challenge(approval.id, approval.request.fingerprint))
-    signed: str = await tab.page.evaluate(_SIGN, [challenge, credential])
+    signed: str = await tab.page.evaluate(_SIGN, [challenge, credential, verification])
     return signed
 
 
-@pytest.mark.parametrize("is_verified", [False, True], ids=["", "negative_control"])
+@pytest.mark.parametrize("verification", ["discouraged", "required"], ids=["", "negative_control"])
 async def test_a_signature_without_verification_grants_nothing(
-    console: Console, tabs: Tabs, is_verified: bool
+    console: Console, tabs: Tabs, verification: str
 ) -> None:
     """The server looks too: what a changed script got signed without verification does not count.
 
-    The same script with verification does (the negative control).
+    The same script counts if it asks for verification (the negative control).
     """
     approval = await _hold(console)
     tab = await tabs.open()
-    device = await enrol(tab, console, "alice")
+    await enrol(tab, console, "alice")
     await _sign_in(tab, console, f"/approvals/{approval.id}")
-    await device.set_verified(is_verified)
 
-    await _put(tab, await _sign_by_hand(tab, console, approval))
+    await _put(tab, await _sign_by_hand(tab, console, approval, verification=verification))
 
-    print(await tab.page.locator("main").inner_text())
-    expected = ApprovalState.GRANTED if is_verified else ApprovalState.PENDING
-    assert await _state(console, approval) is expected
+    if verification == "required":
+        assert await _state(console, approval) is ApprovalState.GRANTED
+    else:
+        alert = tab.page.get_by_role("alert").first
+        await expect(alert).to_contain_text("did not check that it is you")
+        assert await _state(console, approval) is ApprovalState.PENDING
 
 
 @pytest.mark.parametrize("is_trusted", [False, True], ids=["", "negative_control"])

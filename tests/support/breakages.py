@@ -130,6 +130,33 @@ def _hasty_activation() -> None:
     GateRegistry.settle = settle  # type: ignore[method-assign]
 
 
+@_breakage("restart-loosens")
+def _restart_loosens() -> None:
+    """K06: at a start, do not compare what lies in the directory with what is in force."""
+    from sidecar.control import policy_start
+
+    policy_start.may_permit_more = lambda old, new: (False, ())  # type: ignore[assignment]
+
+
+@_breakage("dies-before-the-latch-names-it")
+def _dies_before_the_latch_names_it() -> None:
+    """K07: a crash once the gates have a reloaded bundle, before it is in force."""
+    import os
+    import signal
+
+    from sidecar.containment.service import ContainmentService
+
+    activate = ContainmentService.activate_policy
+
+    async def die(self: ContainmentService, digest: str, *, author: str) -> int:
+        if author == "control":
+            return await activate(self, digest, author=author)
+        os.kill(os.getpid(), signal.SIGKILL)
+        raise AssertionError("a killed process goes on")
+
+    ContainmentService.activate_policy = die  # type: ignore[method-assign]
+
+
 # -- gate -----------------------------------------------------------------------------------------
 
 

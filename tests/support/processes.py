@@ -128,6 +128,7 @@ class Zygote:
         is_dev: bool = True,
         config: Path | None = None,
         breakages: Iterable[str] = (),
+        accept_policy: str = "",
     ) -> Process:
         """Start a control or a gate."""
         order = {
@@ -139,6 +140,7 @@ class Zygote:
             "is_dev": is_dev,
             "config": str(config) if config else "",
             "breakages": list(breakages),
+            "accept_policy": accept_policy,
         }
         return Process(self, self._ask(order)["pid"], log)
 
@@ -192,7 +194,12 @@ class Deployment:
         return self
 
     def launch_control(
-        self, *, breakages: Iterable[str] = (), is_dev: bool = True, **settings: Any
+        self,
+        *,
+        breakages: Iterable[str] = (),
+        is_dev: bool = True,
+        accept_policy: str = "",
+        **settings: Any,
     ) -> Process:
         """Start control without waiting for it."""
         flags = {
@@ -209,6 +216,7 @@ class Deployment:
             flags=flags,
             is_dev=is_dev,
             breakages=breakages,
+            accept_policy=accept_policy,
         )
         return self.control
 

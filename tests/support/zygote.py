@@ -102,7 +102,8 @@ def _run(order: Mapping[str, Any]) -> int:
     try:
         settings = Settings.load(flags=order["flags"], environ={}, config=_config(order))
         if order["kind"] == "control":
-            asyncio.run(run_control(settings, is_dev=order["is_dev"]))
+            accept = order.get("accept_policy", "")
+            asyncio.run(run_control(settings, is_dev=order["is_dev"], accept_policy=accept))
         else:
             asyncio.run(run_gate(settings, agents=order["agents"]))
     except HoldfastError as exc:

@@ -158,7 +158,7 @@ def test_subclasses_are_what_they_are() -> None:
         {None: 1},
         {"a": b"bytes"},
         {"a": {1, 2}},
-        [object()],
+        [object],
         {"a": complex(1, 2)},
     ],
     ids=repr,

@@ -223,7 +223,11 @@ def test_every_status_is_mapped():
         assert exit_of(error_of(rpc_error(code), where="control")) is not Exit.OK
 
 
-@pytest.mark.parametrize("blob", [b"", b"\xff\xff\xff", b"\x08\x07" * 50, os.urandom(64)])
+@pytest.mark.parametrize(
+    "blob",
+    [b"", b"\xff\xff\xff", b"\x08\x07" * 50, os.urandom(64)],
+    ids=["empty", "all ones", "many codes", "noise"],
+)
 def test_details_that_are_no_details_change_nothing(blob):
     """A broken or hostile trailer is ignored, not believed and not fatal."""
     error = error_of(

@@ -13,6 +13,8 @@ import pytest
 
 from sidecar.cli.exits import Exit
 from sidecar.clock import NS_PER_SECOND, ManualClock, SystemClock
+from sidecar.containment.events import PolicyActivated
+from sidecar.containment.journal import ContainmentJournal
 from sidecar.control.pki import InsecureDevelopmentPki
 from sidecar.doctor import run as run_module
 from sidecar.doctor.certificates import check_certificates
@@ -27,7 +29,9 @@ from sidecar.doctor.result import CheckResult, Patient, Status
 from sidecar.doctor.run import CHECKS, examine, is_healthy
 from sidecar.doctor.serving import check_insecure, check_serving
 from sidecar.doctor.state import check_audit, check_bundle_in_use, check_clock, check_latch
+from sidecar.latch.files import read_boot_id
 from sidecar.latch.writer import LatchWriter
+from sidecar.policy.bundle import load_bundle
 from sidecar.settings import Settings, default_bundle
 
 
@@ -346,6 +350,30 @@ def test_bundle(patient, tmp_path):
     assert broken.fix == f"holdfast policy check {bundle}"
     assert ".yaml:" in broken.found
     assert none.status is Status.WARN
+
+
+def test_another_bundle_in_force_than_the_one_that_lies_there(patient):
+    """The latch names the one that decides; the way to the other is told."""
+    bundle = str(default_bundle())
+    digest = load_bundle(default_bundle()).digest
+    one = patient(bundle=bundle)
+    writer = LatchWriter.initialise(one.layout.latch)
+    journal = ContainmentJournal(writer=writer, clock=one.clock, boot_id=read_boot_id())
+    found = []
+    for named in ("ab" * 32, digest):
+        journal.publish(
+            PolicyActivated(
+                epoch=journal.next_epoch, digest=named, author="carol", create_time_ns=1
+            )
+        )
+        found.append([result for result in check_bundle_in_use(one) if "force" in result.name])
+    writer.close()
+
+    (other,), same = found
+    assert other.status is Status.WARN
+    assert other.found == f"{'ab' * 8} decides; {bundle} holds {digest[:16]}"
+    assert "holdfast policy reload" in other.fix
+    assert same == []
 
 
 # -- serving --------------------------------------------------------------------------------------

@@ -188,7 +188,11 @@ async def test_e03_newer_policy_negative_control(
     assert "another bundle came into force" in failed.detail
 
 
-@pytest.mark.parametrize("voter", [ALICE, SOAR, replace(BOB, human_id="ALICE")], ids=repr)
+@pytest.mark.parametrize(
+    "voter",
+    [ALICE, SOAR, replace(BOB, human_id="ALICE")],
+    ids=["author", "automation", "alias"],
+)
 async def test_d01_whoever_asks_lets_no_bundle_in(office: Office, voter: Operator) -> None:
     """The author under any name, and automation, grant nothing."""
     write(office, PING + PAY)
