@@ -26,7 +26,7 @@ from sidecar.approvals.eligibility import Standing, fold, standing_of
 from sidecar.approvals.ports import PasskeyVerifier
 from sidecar.approvals.refusals import No, Refusal, error_of
 from sidecar.approvals.transitions import Transitions, missing
-from sidecar.approvals.values import Approval, Moment, RequestKind, Verdict, Vote
+from sidecar.approvals.values import Approval, Moment, Verdict, Vote
 from sidecar.approvals.world import World
 from sidecar.errors import ConflictError, ErrorReason, UntrustedInputError
 from sidecar.identifiers import check_request_id
@@ -158,9 +158,7 @@ class Deciding:
 
     async def _still(self, voted: Approval) -> Approval:
         """Return *voted* as the world leaves it: the epoch may have moved while it was written."""
-        if not voted.is_live or voted.request.kind is not RequestKind.CALL:
-            return voted
-        if self._world.void_cause(voted, self._transitions.moment()) is None:
+        if not voted.is_live:
             return voted
         ended = await self._transitions.tighten(voted.id, self._world.void)
         return voted if isinstance(ended, Refusal) else ended

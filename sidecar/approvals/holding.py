@@ -111,19 +111,15 @@ class Holding:
         self, known: Approval, binding: Binding, decision_id: str
     ) -> HoldAnswer | None:
         """Return what a live approval gives; None if it is none any more."""
-        moment = self._transitions.moment()
         if self._transitions.is_owed(known.id):
             return _denied(
                 ReasonCode.APPROVAL_UNAVAILABLE, "an earlier request is being closed", known.id
             )
-        if is_due(known, moment):
-            await self._transitions.expire(known.id)
-            return None
-        if self._world.void_cause(known, moment) is not None:
-            await self._transitions.tighten(known.id, self._world.void)
-            return None
         if known.state is ApprovalState.GRANTED:
             return await self._use(known, binding, decision_id)
+        if is_due(known, self._transitions.moment()):
+            await self._transitions.expire(known.id)
+            return None
         electorate = self._electorate(known.request)
         missing = shortfall(known.request, electorate)
         if missing:
@@ -165,7 +161,7 @@ class Holding:
             case No.VOID | No.REBOOTED:
                 await self._transitions.tighten(approval_id, self._world.void)
             case _:
-                await self._transitions.refresh(approval_id)
+                pass  # it has ended meanwhile
         return None
 
     # -- a new one ------------------------------------------------------------------------------

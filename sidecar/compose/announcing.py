@@ -44,7 +44,7 @@ class ApprovalReach:
 
     def refusal(self, request: Request) -> str:
         """Return why nobody can be told, or nothing."""
-        return self._notifier.refusal()
+        return self._notifier.refusal(request.tier.name)
 
 
 class ApprovalAnnouncer:

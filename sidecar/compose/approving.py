@@ -173,7 +173,11 @@ class Approving:
         from sidecar.passkeys.passkeys import Passkeys
         from sidecar.passkeys.store_sqlite import PasskeyStore
 
-        store = PasskeyStore(settings.layout.control / "passkeys.db")
+        try:
+            store = PasskeyStore(settings.layout.control / "passkeys.db")
+        except EnvironmentFailure as exc:
+            log.error("passkeys cannot be read: there is no console", problem=str(exc))
+            return
         stack.callback(store.close)
         host = urlsplit(self._origin).hostname or ""
         self.passkeys = Passkeys(store=store, rp_id=host, origins=[self._origin], clock=clock)
@@ -194,8 +198,12 @@ class Approving:
             from sidecar.notify.store_sqlite import SqliteNotices
 
             channels = load_channels(settings.notifications, clock=clock)
-            store = SqliteNotices(settings.layout.control / "notices.db")
-            stack.callback(store.close)
+            try:
+                store = SqliteNotices(settings.layout.control / "notices.db")
+            except EnvironmentFailure as exc:
+                log.error("notices do not outlive a restart", problem=str(exc))
+            else:
+                stack.callback(store.close)
         return Notifier(
             channels=channels,
             clock=clock,

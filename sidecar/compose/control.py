@@ -332,7 +332,7 @@ class _Control:
                 register,
             ),
         ]  # fmt: skip
-        if self._settings.console_listen:
+        if self.approving.accounts is not None:
             await self._serve_console(stack, logs, is_dev=is_dev)
         await self._health.set("", health_pb2.HealthCheckResponse.SERVING)
         log.info("control serves", listen=self._settings.listen, pid=os.getpid(),

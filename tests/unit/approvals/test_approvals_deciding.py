@@ -168,6 +168,16 @@ async def test_who_may_see_an_approval(host: Host, caller: Operator, is_seen: bo
     assert host.approvals.may_see(approval, caller) is is_seen
 
 
+async def test_automation_sees_what_it_asked_for(host: Host) -> None:
+    """By its name: it stands for no human."""
+    asked = action_request(requester="bot", requester_human="")
+    approval = await host.approvals.open_action(asked)
+    bot = operator("bot", Role.CONTAIN, kind=OperatorKind.AUTOMATION)
+
+    assert host.approvals.may_see(approval, bot)
+    assert not host.approvals.may_see(approval, replace(bot, name="other"))
+
+
 async def test_d26_foreign_missing_and_malformed_ids_are_answered_alike(host: Host) -> None:
     """The same error, word for word, after the same work of the store."""
     approval = await host.opened()
@@ -354,6 +364,40 @@ async def test_a_malformed_ballot_is_refused_before_anything_is_looked_at(
     for approval_id in (approval.id, MISSING):
         with pytest.raises(UntrustedInputError):
             await host.approvals.decide(replace(cast, approval_id=approval_id), BOB)
+
+
+async def test_a_ballot_as_long_as_may_be_is_read(host: Host) -> None:
+    """The bounds themselves are within bounds."""
+    approval = await host.opened()
+
+    with pytest.raises(RefusedError) as caught:
+        await host.vote(approval, BOB, fingerprint="0" * 128, assertion=b"x" * 16 * 1024)
+    answer = await host.vote(approval, BOB, reason="x" * 1000)
+
+    assert caught.value.reason is ErrorReason.FINGERPRINT_MISMATCH
+    assert len(answer.approval.votes[0].reason) == 1000
+
+
+async def test_no_passkey_is_looked_at_for_a_vote_that_cannot_count(host: Host) -> None:
+    """An assertion is used up by being verified; what is refused anyway does not use it."""
+    approval = await host.opened(call_request(is_reason_needed=True))
+    asked: list[str] = []
+
+    async def verify(*, human_id: str, challenge: bytes, assertion: bytes) -> str:
+        asked.append(human_id)
+        return "{}"
+
+    host.passkeys.verify = verify  # type: ignore[method-assign]
+    for caller, change in (
+        (OWNER, {"reason": "r"}),
+        (BOB, {}),
+        (BOB, {"reason": "r", "fingerprint": "0" * 64}),
+    ):
+        await refused(host, approval, caller, assertion=b"x", **change)
+    await host.vote(approval, CAROL, Verdict.REFUSE, assertion=b"x")
+    await refused(host, approval, BOB, reason="r", assertion=b"x")
+
+    assert asked == []
 
 
 async def test_people_may_write_in_their_own_words(host: Host) -> None:

@@ -271,6 +271,39 @@ async def test_d05_a_changed_binding_uses_nothing(host: Host, change: dict[str, 
     assert await state_of(host, approval.id) is ApprovalState.GRANTED
 
 
+@pytest.mark.parametrize(
+    "change", [{"fingerprint": "0" * 64}, {"agent": "shop"}, {"policy_digest": OTHER_DIGEST}]
+)
+async def test_d05_a_binding_of_another_call_opens_nothing(
+    host: Host, change: dict[str, Any]
+) -> None:
+    """What is asked and what it is bound to must be one and the same call."""
+    answer = await host.hold(call_request(), **change)
+
+    assert denied(answer) is ReasonCode.APPROVAL_BINDING
+    assert host.audit.entries == []
+
+
+async def test_d08_a_call_of_another_policy_opens_nothing(host: Host) -> None:
+    """A gate that is behind is denied before anything is written."""
+    answer = await host.hold(call_request(policy_digest=OTHER_DIGEST))
+
+    assert denied(answer) is ReasonCode.APPROVAL_BINDING
+    assert host.audit.entries == []
+
+
+async def test_d06_nobody_waits_on_a_request_that_is_over(host: Host) -> None:
+    """Nobody needs to have looked: the identical call asks anew."""
+    old = await host.opened()
+    host.clock.advance(seconds=1800)
+
+    answer = await host.hold(call_request())
+
+    assert isinstance(answer, Pending)
+    assert answer.approval.id != old.id
+    assert await state_of(host, old.id) is ApprovalState.EXPIRED
+
+
 async def test_d05_another_call_asks_for_itself(host: Host) -> None:
     """One argument more: another fingerprint, another request."""
     approval = await host.granted()
@@ -424,12 +457,13 @@ async def test_d25_what_nobody_is_left_to_decide_is_cancelled(host: Host) -> Non
     host.directory.known = [OWNER]
 
     answer = await host.hold(call_request(nonce="1"))
+    ended = [await host.approvals.get(asked_again.id)]
     await host.approvals.tick()
+    ended.append(await host.approvals.get(left_alone.id))
 
     assert denied(answer) is ReasonCode.NO_APPROVER
-    for approval in (asked_again, left_alone):
-        ended = await host.approvals.get(approval.id)
-        assert (ended.state, ended.cause) == (ApprovalState.CANCELLED, Cause.NO_APPROVER)
+    for approval in ended:
+        assert (approval.state, approval.cause) == (ApprovalState.CANCELLED, Cause.NO_APPROVER)
 
 
 # --- refused lately -------------------------------------------------------------------------------
@@ -623,6 +657,7 @@ async def test_a_request_that_cannot_be_kept_is_denied(host: Host, broken: str) 
 
     assert [denied(answer) for answer in answers] == [ReasonCode.APPROVAL_UNAVAILABLE] * 3
     assert host.approvals.pending_count() == 0
+    assert host.audit.events().count("opened") == (0 if broken == "log" else 1)
 
 
 @pytest.mark.parametrize("broken", ["log", "swap"])

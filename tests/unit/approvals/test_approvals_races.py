@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from sidecar.approvals import store_sqlite
-from sidecar.approvals.answers import Consumed, Denied
+from sidecar.approvals.answers import Consumed, Denied, Pending
 from sidecar.approvals.service import Approvals
 from sidecar.approvals.values import Approval, ApprovalState, Binding, Cause, Verdict
 from sidecar.errors import EnvironmentFailure, HoldfastError
@@ -470,7 +470,8 @@ async def test_another_process_that_opened_first_is_folded_into(host: Host) -> N
 
     second = await other.hold(call_request(), binding_of(call_request()), decision_id="dec")
 
-    assert getattr(second, "approval", first).id == first.id
+    assert isinstance(second, Pending)
+    assert second.approval.id == first.id
     await other.close()
     store.close()
 

@@ -253,10 +253,31 @@ async def test_a_probe_proves_the_token(serve):
     assert "token_file" in caught.value.hint
 
 
-async def test_an_answer_without_a_message_gives_no_handle(serve):
+async def test_a_gateway_that_fails_has_delivered_nothing(serve):
+    """Whatever its body says."""
+
+    async def answer(request):
+        return web.json_response({"ok": True, "channel": "C1", "ts": "1.2"}, status=502)
+
+    assert (await failure(channel((await serve(answer)).url))).fault is Fault.BROKEN
+
+
+async def test_an_outcome_is_said_once(serve):
+    """As the line of the outcome, not again among the facts."""
+    host = await serve(fake_slack())
+    await channel(host.url).send(outcome(), None)
+
+    assert str(host.heard[0].json["blocks"]).count("granted by alice") == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "ts"),
+    [("C1/../x", "1.2"), (["C1"], "1.2"), (None, "1.2"), ("C1", "1"), ("C1", 1.2), ("C1", None)],
+)
+async def test_an_answer_without_a_message_gives_no_handle(serve, name, ts):
     """Nothing that Slack did not say in its own form is used later."""
 
     async def answer(request):
-        return web.json_response({"ok": True, "channel": "C1/../x", "ts": "1"})
+        return web.json_response({"ok": True, "channel": name, "ts": ts})
 
     assert await channel((await serve(answer)).url).send(OPENED, None) == ""

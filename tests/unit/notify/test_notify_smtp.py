@@ -90,6 +90,17 @@ async def test_a_mail_is_plain_text_to_whoever_may_decide(mail_host):
     assert "Nothing is decided by opening the link" in envelope.text
 
 
+async def test_a_long_sentence_is_cut_in_the_subject_and_whole_in_the_text(mail_host):
+    """A subject is for the list of mails."""
+    host = await mail_host()
+    await mailer(host).send(notice(summary="word " * 60), None)
+    (envelope,) = host.envelopes
+
+    assert len(envelope.mail["Subject"]) == 120
+    assert envelope.mail["Subject"].endswith("…")
+    assert "word " * 60 in envelope.text
+
+
 async def test_all_mails_about_one_approval_are_one_thread(mail_host):
     """Reminder and outcome refer to the first mail, whose id is made of the approval's."""
     host = await mail_host()
@@ -389,6 +400,16 @@ async def test_a_server_that_says_nothing_is_given_up_and_its_thread_is_free(mai
     await eventually(lambda: host.closed == 6)
 
 
+async def test_the_bound_is_of_one_reply_not_of_a_conversation(mail_host, monkeypatch, logs):
+    """A long conversation of short replies is an ordinary one."""
+    monkeypatch.setattr(smtp_module, "MAX_REPLY_BYTES", 60)
+    host = await mail_host()
+    await mailer(host).send(OPENED, None)
+
+    assert len(host.envelopes) == 1
+    assert logs == []
+
+
 async def test_a_reply_without_end_is_cut(mail_host):
     """A server cannot fill our memory while it talks."""
     host = await mail_host(is_endless=True)
@@ -420,7 +441,7 @@ async def test_nobody_there(mail_host):
 async def test_a_cancelled_delivery_hangs_up(mail_host):
     """Whoever stops control does not wait for a mail server."""
     host = await mail_host(is_silent=True)
-    task = asyncio.create_task(mailer(host).send(OPENED, None))
+    task = asyncio.create_task(mailer(host, timeout_s=60).send(OPENED, None))
     await eventually(lambda: host._connections)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):

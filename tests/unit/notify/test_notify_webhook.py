@@ -473,6 +473,8 @@ def test_an_address_that_is_not_plain_https_is_refused_without_being_quoted(addr
     """Plain http is for a loopback literal alone: a name may lead anywhere."""
     with pytest.raises(ValueError, match="https") as caught:
         check_address(address)
+    with pytest.raises(ValueError, match="https"):
+        Endpoint(address=Secret(address), clock=ManualClock())
 
     assert "example.com" not in str(caught.value)
 
