@@ -35,7 +35,7 @@ __all__ = [
     "record",
 ]
 
-CHROMIUM_FLAGS: Final = ["--no-sandbox", "--process-per-site"]
+CHROMIUM_FLAGS: Final = ["--no-sandbox", "--disable-extensions", "--disable-component-extensions-with-background-pages", "--disable-features=ExtensionsToolbar"]
 """The tests run as root in containers, where Chromium's own sandbox cannot start."""
 MEMORY: Final = "/dev/shm" if Path("/dev/shm").is_dir() else None
 """Where stores of tests lie: in memory if possible."""

@@ -19,6 +19,8 @@ _REQUIRED = """
     a01 a02 a03 a04 a05 a06 a10 a11 a12 a14 a15 a16 a18
     b01 b02 b03 b04 b05 b06
     c01 c02 c03 c04 c05 c06 c07 c11 c13
+    d01 d02 d03 d04 d05 d06 d07 d08 d09 d10 d11 d12 d13 d14 d15 d16 d17 d18 d19 d20 d21 d22 d23 d24
+    d25 d26
     e01 e02 e03 e06 e08 e10 e11 e12 e13 e17 e18
     f01 f02 f03 f05 f06 f08
     g01 g02 g03 g05 g06 g07 g08
