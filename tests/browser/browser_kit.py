@@ -35,7 +35,7 @@ __all__ = [
     "record",
 ]
 
-CHROMIUM_FLAGS: Final = ["--no-sandbox", "--disable-extensions", "--disable-component-extensions-with-background-pages", "--disable-features=ExtensionsToolbar"]
+CHROMIUM_FLAGS: Final = ["--no-sandbox"]
 """The tests run as root in containers, where Chromium's own sandbox cannot start."""
 MEMORY: Final = "/dev/shm" if Path("/dev/shm").is_dir() else None
 """Where stores of tests lie: in memory if possible."""
@@ -51,7 +51,7 @@ _WITNESS: Final = """
 """
 
 
-@dataclass
+@dataclass(eq=False)
 class Tab:
     """A page in a profile of its own.
 
@@ -59,12 +59,16 @@ class Tab:
         complaints: What the browser wrote to its console, and errors of scripts.
         dialogs: What ``alert`` and its kin said.
         requests: Addresses that were asked for.
+        is_spoilt: Whether a test left something in the profile that cannot be taken out again.
     """
 
     page: Page
     complaints: list[str] = field(default_factory=list)
     dialogs: list[str] = field(default_factory=list)
     requests: list[str] = field(default_factory=list)
+    devices: list[Device] = field(default_factory=list)
+    is_spoilt: bool = False
+    _listeners: list[tuple[str, Callable[..., Any]]] = field(default_factory=list)
 
     @property
     def context(self) -> BrowserContext:
@@ -76,44 +80,97 @@ class Tab:
         found: list[str] = await self.page.evaluate("window.refusals")
         return found
 
+    def listen(self) -> None:
+        """Take down what happens in the page."""
+
+        async def dismiss(dialog: Any) -> None:
+            self.dialogs.append(dialog.message)
+            await dialog.dismiss()
+
+        self._listeners = [
+            ("dialog", dismiss),
+            ("console", lambda message: self.complaints.append(message.text)),
+            ("pageerror", lambda error: self.complaints.append(str(error))),
+            ("request", lambda request: self.requests.append(request.url)),
+        ]
+        for event, listener in self._listeners:
+            self.page.on(event, listener)  # type: ignore[call-overload]
+
+    async def clean(self) -> None:
+        """Leave nothing in the profile of what was done in it."""
+        for event, listener in self._listeners:
+            self.page.remove_listener(event, listener)
+        for device in self.devices:
+            await device.devtools.detach()
+        await self.page.goto("about:blank")
+        await self.context.clear_cookies()
+        await self.context.clear_permissions()
+
 
 class Tabs:
-    """Opens tabs."""
+    """Opens tabs. A profile costs the best part of a second, so clean ones are used again.
+
+    Two tabs that are open at once never share one, unless asked to (``beside``).
+    """
 
     def __init__(self, browser: Browser) -> None:
         self._browser = browser
-        self._contexts: list[BrowserContext] = []
+        self._open: list[tuple[str, Tab]] = []
+        self._idle: dict[str, list[Page]] = {}
 
     async def open(self, console: Console | None = None, name: str = "", **options: Any) -> Tab:
         """Return a tab in which *name* is signed in at *console*, or nobody."""
-        options.setdefault("viewport", PHONE)
-        context = await self._browser.new_context(**options)
-        self._contexts.append(context)
-        context.set_default_timeout(15_000)
+        options = {"viewport": PHONE, "color_scheme": "light", **options}
+        key = repr(sorted(options.items()))
+        idle = self._idle.setdefault(key, [])
+        page = idle.pop() if idle else await self._new_page(options)
+        await page.set_viewport_size(options["viewport"])
+        await page.emulate_media(color_scheme=options["color_scheme"])
+        tab = Tab(page)
+        tab.listen()
+        self._open.append((key, tab))
         if console is not None and name:
-            await context.add_cookies([console.cookie(name)])  # type: ignore[list-item]
-        return await self.beside(context)
+            await tab.context.add_cookies([console.cookie(name)])  # type: ignore[list-item]
+        return tab
+
+    async def _new_page(self, options: dict[str, Any]) -> Page:
+        context = await self._browser.new_context(**options)
+        context.set_default_timeout(15_000)
+        await context.add_init_script(_WITNESS)
+        return await context.new_page()
 
     async def beside(self, context: BrowserContext) -> Tab:
         """Return another tab of the same profile."""
-        page = await context.new_page()
-        tab = Tab(page)
-
-        async def dismiss(dialog: Any) -> None:
-            tab.dialogs.append(dialog.message)
-            await dialog.dismiss()
-
-        page.on("dialog", dismiss)
-        page.on("console", lambda message: tab.complaints.append(message.text))
-        page.on("pageerror", lambda error: tab.complaints.append(str(error)))
-        page.on("request", lambda request: tab.requests.append(request.url))
-        await page.add_init_script(_WITNESS)
+        tab = Tab(await context.new_page())
+        tab.listen()
         return tab
 
+    def of(self, page: Page) -> Tab:
+        """Return the tab of *page*."""
+        return next(tab for _, tab in self._open if tab.page is page)
+
+    async def release(self) -> None:
+        """Close what is open; keep the profiles that are clean."""
+        for key, tab in self._open:
+            for page in tab.context.pages:
+                if page is not tab.page:
+                    await page.close()
+            if tab.is_spoilt or tab.page.is_closed():
+                await tab.context.close()
+            else:
+                await tab.clean()
+                self._idle[key].append(tab.page)
+        self._open.clear()
+
     async def close(self) -> None:
-        """Close them all."""
-        for context in self._contexts:
-            await context.close()
+        """Close everything."""
+        for _, tab in self._open:
+            await tab.context.close()
+        self._open.clear()
+        for pages in self._idle.values():
+            for page in pages:
+                await page.context.close()
+        self._idle.clear()
 
 
 # -- passkeys ------------------------------------------------------------------------------------
@@ -159,7 +216,9 @@ async def add_device(tab: Tab) -> Device:
             }
         },
     )
-    return Device(devtools, made["authenticatorId"])
+    device = Device(devtools, made["authenticatorId"])
+    tab.devices.append(device)
+    return device
 
 
 async def enrol(

@@ -45,12 +45,19 @@ async def chromium() -> AsyncIterator[Browser]:
         await browser.close()
 
 
-@pytest_asyncio.fixture(loop_scope="session")
-async def tabs(chromium: Browser) -> AsyncIterator[Tabs]:
-    """Opens tabs, each in a profile of its own, and closes them."""
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def all_tabs(chromium: Browser) -> AsyncIterator[Tabs]:
+    """Every profile of the session."""
     made = Tabs(chromium)
     yield made
     await made.close()
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def tabs(all_tabs: Tabs) -> AsyncIterator[Tabs]:
+    """Opens tabs, each in a profile that nobody else uses, and closes them."""
+    yield all_tabs
+    await all_tabs.release()
 
 
 @pytest_asyncio.fixture(loop_scope="session")

@@ -16,7 +16,7 @@ from sidecar.approvals.values import Tier
 from sidecar.clock import ManualClock
 from sidecar.passkeys.values import from_base64url
 from sidecar.web.oidc import OidcConfig
-from tests.browser.browser_kit import MEMORY, Tab, Tabs, add_device
+from tests.browser.browser_kit import MEMORY, Tabs, add_device
 from tests.support.authenticator import Authenticator
 from tests.support.console import Console
 from tests.support.console import console as serve
@@ -80,7 +80,7 @@ async def demo(tabs: Tabs, **options: object) -> AsyncIterator[Demo]:
             shown = await fill(console)
             await give_passkey(console, "alice")
             yield Demo(console, empty, shown, tabs, options)
-            await tabs.close()
+            await tabs.release()
     await provider.close()
 
 
@@ -183,7 +183,7 @@ async def _enrol(it: Demo) -> Page:
 
 async def _enrolled(it: Demo) -> Page:
     page = await _enrol(it)
-    await add_device(Tab(page))
+    await add_device(it.tabs.of(page))
     await page.get_by_label("What you call it").fill("phone")
     await page.get_by_role("button", name="Add a passkey").click()
     await page.get_by_role("heading", name="The passkey was added").wait_for()

@@ -41,7 +41,7 @@ async def take(directory: Path, titles: list[str]) -> None:
                         path = directory / f"{name}-{size['width']}-{scheme}.png"
                         await page.screenshot(path=path, full_page=True)
                         print(path)
-                await page.context.close()
+                await shown.tabs.release()
         await browser.close()
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, Page, expect
+from playwright.async_api import Page, expect
 
 from tests.browser.browser_kit import DESKTOP, PHONE, Tabs
 from tests.browser.pages import PAGES, Demo, demo
@@ -45,9 +45,9 @@ def axe() -> str:
 
 
 @pytest_asyncio.fixture(loop_scope="session", scope="module")
-async def shown(chromium: Browser) -> AsyncIterator[Demo]:
+async def shown(all_tabs: Tabs) -> AsyncIterator[Demo]:
     """The demo, in tabs whose policy lets axe in."""
-    async with demo(Tabs(chromium), bypass_csp=True) as made:
+    async with demo(all_tabs, bypass_csp=True) as made:
         yield made
 
 
@@ -88,7 +88,7 @@ async def test_a_page_is_accessible(shown: Demo, axe: str, title: str) -> None:
     for width in (320, 390, 1280):
         await page.set_viewport_size({"width": width, "height": 800})
         sizes[str(width)] = await page.evaluate(_MEASURE)
-    await page.context.close()
+    await shown.tabs.release()
 
     assert {pair: items for pair, items in found.items() if items} == {}
     for width, size in sizes.items():
@@ -117,7 +117,7 @@ async def test_a_page_is_accessible_negative_control(shown: Demo, axe: str) -> N
     found = await violations(page, axe)
     await page.set_viewport_size({"width": 320, "height": 800})
     size = await page.evaluate(_MEASURE)
-    await page.context.close()
+    await shown.tabs.release()
 
     rules = {item.split(":")[0] for items in found.values() for item in items}
     assert {"color-contrast", "label", "html-has-lang"} <= rules
@@ -131,7 +131,7 @@ async def test_titles_tell_pages_apart(shown: Demo) -> None:
     for title in ("inbox", "approval, low", "agents", "agent", "audit", "login", "passkeys"):
         page = await PAGES[title](shown)
         titles.append(await page.title())
-        await page.context.close()
+        await shown.tabs.release()
 
     assert len(set(titles)) == len(titles)
 

@@ -184,7 +184,7 @@ async def with_provider(tabs: Tabs) -> AsyncIterator[WithProvider]:
         alice = running.people["alice"]
         running.people["alice"] = replace(alice, logins=((provider.issuer, "sub-alice"),))
         yield WithProvider(running, provider)
-        await tabs.close()
+        await tabs.release()
     await provider.close()
 
 
@@ -300,6 +300,7 @@ async def test_the_time_that_is_left_is_said_at_five_minutes_one_and_the_end(
     approval = await console.hold(arguments={"amount": 5})  # MEDIUM: half an hour
     tab = await tabs.open(console, "alice")
     page = tab.page
+    tab.is_spoilt = True  # its clock is not the time any more
     await page.clock.install()
     await page.goto(f"{console.url}/approvals/{approval.id}")
     timer, notice = page.get_by_role("timer"), page.locator("[data-timer-notice]")

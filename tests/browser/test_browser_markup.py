@@ -339,7 +339,7 @@ async def pair(tabs: Tabs, tmp_path_factory: pytest.TempPathFactory) -> AsyncIte
             await tabs.open(plain, "alice"),
             {title: (found[title], expected[title]) for title in found},
         )
-        await tabs.close()
+        await tabs.release()
 
 
 @asynccontextmanager
@@ -419,7 +419,7 @@ async def test_d14_what_was_typed_comes_back_as_text(tabs: Tabs) -> None:
     async with _serve() as hostile, _serve() as plain:
         _, found = await _echo(hostile, tabs, PAYLOADS)
         _, expected = await _echo(plain, tabs, _HARMLESS)
-        await tabs.close()
+        await tabs.release()
 
     assert found == expected
 
@@ -499,7 +499,7 @@ async def test_d14_what_a_provider_says_is_text(tabs: Tabs) -> None:
         assert hostile in text
         assert await tab.page.locator("main :is(img, script)").count() == 0
         assert (await look(tab)).pwned is None
-        await tabs.close()
+        await tabs.release()
     await provider.close()
 
 
