@@ -34,6 +34,7 @@ WINDOW_S = 0.06
 """Longest time between the start of a cycle's load and its crash."""
 CALLERS = 3
 LOAD_AGENT = "zeta"
+_IN_TROUBLE = {"AUDIT_UNAVAILABLE", "CLOCK_UNSTABLE", "DEADLINE", "STORE_UNAVAILABLE"}
 TARGETS = AGENTS[:-1]
 
 
@@ -223,9 +224,16 @@ class Host:
         else:
             model.busy.add(order.subject)
             answer = await self.bob.release(order.epoch, request_id=order.request_id)
-            model.released.add(order.epoch)
-            model.killed.pop(order.subject, None)
-            model.epoch = max(model.epoch, answer.epoch)
+            if answer.HasField("directive"):
+                model.released.add(order.epoch)
+                model.killed.pop(order.subject, None)
+                model.epoch = max(model.epoch, answer.epoch)
+            else:
+                # Granted, and then refused by a host in trouble: the answer says that it failed,
+                # why, and releases nothing. Another order may ask again.
+                operation = answer.operation
+                assert operation.state == operation.STATE_FAILED, operation
+                assert operation.error_reason in _IN_TROUBLE, operation
             model.busy.discard(order.subject)
         model.unanswered.remove(order)
 

@@ -66,7 +66,6 @@ class Tab:
     complaints: list[str] = field(default_factory=list)
     dialogs: list[str] = field(default_factory=list)
     requests: list[str] = field(default_factory=list)
-    devices: list[Device] = field(default_factory=list)
     is_spoilt: bool = False
     _listeners: list[tuple[str, Callable[..., Any]]] = field(default_factory=list)
 
@@ -100,8 +99,6 @@ class Tab:
         """Leave nothing in the profile of what was done in it."""
         for event, listener in self._listeners:
             self.page.remove_listener(event, listener)
-        for device in self.devices:
-            await device.devtools.detach()
         await self.page.goto("about:blank")
         await self.context.clear_cookies()
         await self.context.clear_permissions()
@@ -216,9 +213,8 @@ async def add_device(tab: Tab) -> Device:
             }
         },
     )
-    device = Device(devtools, made["authenticatorId"])
-    tab.devices.append(device)
-    return device
+    tab.is_spoilt = True  # a page does not get rid of its authenticators
+    return Device(devtools, made["authenticatorId"])
 
 
 async def enrol(
