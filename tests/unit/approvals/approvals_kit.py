@@ -290,7 +290,10 @@ class FaultyStore(SqliteApprovals):
 
     def insert(self, approval: Approval) -> bool:
         self._check("insert")
-        return super().insert(approval)
+        is_kept = super().insert(approval)
+        if self.commits_then_fails:
+            raise EnvironmentFailure("the disk is gone")
+        return is_kept
 
     def swap(
         self, before: Approval, after: Approval, *, guard: Guard | None, is_logged: bool

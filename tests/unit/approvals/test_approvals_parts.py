@@ -253,6 +253,7 @@ async def test_an_end_that_was_written_and_not_answered_is_told_by_the_next_look
 ) -> None:
     """The disk said no after it did it: listeners, log and memory of refusals learn of it later."""
     approval = await host.opened()
+    await host.approvals.tick()
     heard: list[ApprovalState] = []
     host.approvals.add_listener(lambda item: heard.append(item.state))
     host.store.commits_then_fails = True

@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from itertools import permutations
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -183,7 +185,8 @@ async def test_d09_a_kill_between_log_and_swap_wins(host: Host) -> None:
 
     answer = await host.hold(call_request())
 
-    assert not isinstance(answer, Consumed)
+    assert isinstance(answer, Pending)
+    assert answer.approval.id != approval.id
     assert (await host.approvals.get(approval.id)).cause is Cause.CONTAINED
     assert host.audit.events(approval.id)[-2:] == ["consumed", "lapsed"]
 
@@ -328,8 +331,9 @@ async def test_an_end_that_the_disk_does_not_take_holds_in_memory(host: Host, en
     host.store.fails = frozenset()
     assert host.approvals.waits().unwritten == 1
     if end == "refuse":
-        with pytest.raises(HoldfastError):
+        with pytest.raises(HoldfastError, match="being closed"):
             await host.vote(approval, CAROL)
+        assert host.audit.events(approval.id) == ["opened"]
     answer = await host.hold(call_request())
     assert isinstance(answer, Denied)
     assert answer.reason.code is ReasonCode.APPROVAL_UNAVAILABLE
@@ -400,6 +404,68 @@ async def test_a_vote_that_was_written_and_not_answered_is_found_by_the_retry(ho
     assert again.is_repeated
     assert again.approval.state is ApprovalState.GRANTED
     assert isinstance(await host.hold(call_request()), Consumed)
+
+
+async def test_a_request_that_was_written_and_not_answered_is_told_later(host: Host) -> None:
+    """The disk says no after it kept it: denied, found by the next look, and told to approvers."""
+    host.store.commits_then_fails = True
+    first = await host.hold(call_request())
+    host.store.commits_then_fails = False
+
+    await host.approvals.tick()
+    second = await host.hold(call_request())
+
+    assert isinstance(first, Denied)
+    assert isinstance(second, Pending)
+    assert host.announcer.told == [(second.approval.id, "opened", "PENDING")]
+    assert host.audit.events() == ["opened"]
+
+
+async def test_what_is_being_logged_is_not_logged_twice(place: Path) -> None:
+    """A look for what the log misses comes while a refusal is being logged."""
+    host = Host(place, is_inline=True)
+    await host.approvals.start()
+    approval = await host.opened()
+    await host.approvals.tick()
+    host.audit.gate = asyncio.Event()
+    refusing = asyncio.create_task(host.vote(approval, BOB, Verdict.REFUSE))
+    while (await host.approvals.get(approval.id)).is_live:
+        await asyncio.sleep(0)
+    entries = host.approvals._entries
+    missing = entries.missing_count
+    entries.note_doubt()
+    looking = asyncio.create_task(entries.catch_up())
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+    host.audit.gate.set()
+    await asyncio.gather(refusing, looking)
+
+    assert missing == 1
+    assert host.audit.events(approval.id) == ["opened", "refused"]
+    assert entries.missing_count == 0
+    await host.close()
+
+
+async def test_a_failure_that_nobody_waits_for_is_quiet(host: Host) -> None:
+    """Whoever voted has gone; the log fails then: nothing is reported as never looked at."""
+    approval = await host.opened()
+    noise: list[Any] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: noise.append(context))
+    host.audit.gate = asyncio.Event()
+    voting = asyncio.create_task(host.vote(approval, BOB))
+    while not host.approvals._transitions._tasks:
+        await asyncio.sleep(0)
+    voting.cancel()
+    await asyncio.gather(voting, return_exceptions=True)
+    host.audit.is_failing = True
+
+    host.audit.gate.set()
+    while host.approvals._transitions._tasks:
+        await asyncio.sleep(0)
+    gc.collect()
+
+    assert noise == []
 
 
 async def test_what_was_announced_and_not_made_lapses(host: Host) -> None:

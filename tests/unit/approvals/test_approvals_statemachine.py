@@ -62,7 +62,7 @@ ENDED = {
     ApprovalState.CANCELLED,
 }
 FAST = settings(
-    max_examples=40,
+    max_examples=60,
     stateful_step_count=30,
     deadline=None,
     suppress_health_check=list(HealthCheck),
