@@ -222,6 +222,7 @@ async def enrol(
 ) -> Device:
     """Give *name* a passkey on a device of *tab*, by a link as administrators give out."""
     device = device or await add_device(tab)
+    await tab.page.bring_to_front()  # only the page that has the focus may make a passkey
     await tab.page.goto(await console.link(name))
     await tab.page.get_by_label("What you call it").fill(named or f"{name}'s phone")
     await tab.page.get_by_role("button", name="Add a passkey").click()

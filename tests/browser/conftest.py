@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import pytest
@@ -22,6 +22,9 @@ from tests.support.console import Console
 from tests.support.console import console as serve
 
 _HERE = Path(__file__).parent
+# A browser that has simulated many authenticators stops answering for new ones: these get their own.
+_WITH_DEVICES = {"test_browser_passkeys.py", "test_browser_whole_host.py"}
+Launch = Callable[[], Awaitable[Browser]]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -32,17 +35,23 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def chromium() -> AsyncIterator[Browser]:
-    """The browser."""
+async def launch() -> AsyncIterator[Launch]:
+    """Starts browsers."""
     program = shutil.which("chromium")
     if program is None:
         pytest.skip(
             "there is no chromium: install the Debian package chromium (as root, make test does)"
         )
     async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=program, args=CHROMIUM_FLAGS)
-        yield browser
-        await browser.close()
+        yield lambda: playwright.chromium.launch(executable_path=program, args=CHROMIUM_FLAGS)
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def chromium(launch: Launch) -> AsyncIterator[Browser]:
+    """The browser."""
+    browser = await launch()
+    yield browser
+    await browser.close()
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
@@ -54,14 +63,23 @@ async def all_tabs(chromium: Browser) -> AsyncIterator[Tabs]:
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def tabs(all_tabs: Tabs) -> AsyncIterator[Tabs]:
+async def tabs(
+    request: pytest.FixtureRequest, launch: Launch, all_tabs: Tabs
+) -> AsyncIterator[Tabs]:
     """Opens tabs, each in a profile that nobody else uses, and closes them."""
+    if request.node.path.name in _WITH_DEVICES:
+        browser = await launch()
+        own = Tabs(browser)
+        yield own
+        await own.close()
+        await browser.close()
+        return
     yield all_tabs
     await all_tabs.release()
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def console(chromium: Browser) -> AsyncIterator[Console]:
+async def console(launch: Launch) -> AsyncIterator[Console]:
     """A console whose clock moves only when told to; its stores lie in memory if possible."""
     with tempfile.TemporaryDirectory(dir=MEMORY) as place:
         async with serve(clock=ManualClock(), directory=Path(place)) as running:
