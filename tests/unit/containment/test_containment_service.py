@@ -546,7 +546,16 @@ async def test_release_by_a_second_human(latch: Path) -> None:
         (SOAR, agreed("alice", "bob")),
         (replace(SOAR, roles=ALICE.roles), agreed("alice")),
     ],
-    ids=repr,
+    ids=[
+        "nobody-granted",
+        "another-asks-nobody-granted",
+        "granted-by-the-asker",
+        "granted-by-the-asker-in-capitals",
+        "granted-by-no-human",
+        "granted-by-a-blank",
+        "automation-asks",
+        "automation-with-every-role-asks",
+    ],
 )
 async def test_e02_release_by_the_wrong_one_changes_nothing(
     latch: Path, caller: Operator, consent: Consent | None
