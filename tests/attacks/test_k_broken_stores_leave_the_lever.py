@@ -8,6 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.support.clients import codes, effect
+from tests.support.polling import eventually
 from tests.support.processes import free_port
 from tests.support.testbed import Testbed
 
@@ -28,6 +29,11 @@ async def test_p2_a_broken_store_leaves_the_kill_switch(
 
     bed.restart_control()
     async with bed.operator("alice") as alice, bed.agent("alpha") as agent:
+
+        async def is_linked() -> bool:
+            return bool((await alice.agent("alpha")).gates)
+
+        await eventually(is_linked, 15, what="the gate found the new control")
         held = await agent.ask("note.held", {"text": "x"})
         receipt = (await alice.contain("alpha", "KILL")).receipt
         verdict = await agent.verdict("note.read")
