@@ -66,7 +66,9 @@ class ApprovalServiceServicer(object):
     """
 
     def ListApprovals(self, request, context):
-        """Lists approvals, newest first.
+        """Lists approvals, newest first. Automation, and whoever may merely contain or audit, reads who wants
+        to run what, and no argument. Whoever may merely contain reads so of agents' calls and of what they
+        asked for themselves; of others' votes they read no reason.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

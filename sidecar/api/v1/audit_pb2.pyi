@@ -107,3 +107,82 @@ class GetConsistencyProofResponse(_message.Message):
     hashes: _containers.RepeatedScalarFieldContainer[bytes]
     checkpoint: str
     def __init__(self, second_tree_size: _Optional[int] = ..., hashes: _Optional[_Iterable[bytes]] = ..., checkpoint: _Optional[str] = ...) -> None: ...
+
+class VerifyLogsRequest(_message.Message):
+    __slots__ = ("log",)
+    LOG_FIELD_NUMBER: _ClassVar[int]
+    log: str
+    def __init__(self, log: _Optional[str] = ...) -> None: ...
+
+class VerifyLogsResponse(_message.Message):
+    __slots__ = ("reports", "ok", "verify_time")
+    class Report(_message.Message):
+        __slots__ = ("log", "ok", "size", "problems", "checkpoint")
+        LOG_FIELD_NUMBER: _ClassVar[int]
+        OK_FIELD_NUMBER: _ClassVar[int]
+        SIZE_FIELD_NUMBER: _ClassVar[int]
+        PROBLEMS_FIELD_NUMBER: _ClassVar[int]
+        CHECKPOINT_FIELD_NUMBER: _ClassVar[int]
+        log: str
+        ok: bool
+        size: int
+        problems: _containers.RepeatedScalarFieldContainer[str]
+        checkpoint: str
+        def __init__(self, log: _Optional[str] = ..., ok: bool = ..., size: _Optional[int] = ..., problems: _Optional[_Iterable[str]] = ..., checkpoint: _Optional[str] = ...) -> None: ...
+    REPORTS_FIELD_NUMBER: _ClassVar[int]
+    OK_FIELD_NUMBER: _ClassVar[int]
+    VERIFY_TIME_FIELD_NUMBER: _ClassVar[int]
+    reports: _containers.RepeatedCompositeFieldContainer[VerifyLogsResponse.Report]
+    ok: bool
+    verify_time: _timestamp_pb2.Timestamp
+    def __init__(self, reports: _Optional[_Iterable[_Union[VerifyLogsResponse.Report, _Mapping]]] = ..., ok: bool = ..., verify_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+
+class ExportEvidenceRequest(_message.Message):
+    __slots__ = ("agent", "since", "until", "page_size", "page_token")
+    AGENT_FIELD_NUMBER: _ClassVar[int]
+    SINCE_FIELD_NUMBER: _ClassVar[int]
+    UNTIL_FIELD_NUMBER: _ClassVar[int]
+    PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
+    PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    agent: str
+    since: _timestamp_pb2.Timestamp
+    until: _timestamp_pb2.Timestamp
+    page_size: int
+    page_token: str
+    def __init__(self, agent: _Optional[str] = ..., since: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., until: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ...) -> None: ...
+
+class ExportEvidenceResponse(_message.Message):
+    __slots__ = ("items", "heads", "agent", "since", "until", "sha256", "next_page_token")
+    class Item(_message.Message):
+        __slots__ = ("entry", "hashes")
+        ENTRY_FIELD_NUMBER: _ClassVar[int]
+        HASHES_FIELD_NUMBER: _ClassVar[int]
+        entry: Entry
+        hashes: _containers.RepeatedScalarFieldContainer[bytes]
+        def __init__(self, entry: _Optional[_Union[Entry, _Mapping]] = ..., hashes: _Optional[_Iterable[bytes]] = ...) -> None: ...
+    class Head(_message.Message):
+        __slots__ = ("log", "tree_size", "checkpoint", "verifier_key")
+        LOG_FIELD_NUMBER: _ClassVar[int]
+        TREE_SIZE_FIELD_NUMBER: _ClassVar[int]
+        CHECKPOINT_FIELD_NUMBER: _ClassVar[int]
+        VERIFIER_KEY_FIELD_NUMBER: _ClassVar[int]
+        log: str
+        tree_size: int
+        checkpoint: str
+        verifier_key: str
+        def __init__(self, log: _Optional[str] = ..., tree_size: _Optional[int] = ..., checkpoint: _Optional[str] = ..., verifier_key: _Optional[str] = ...) -> None: ...
+    ITEMS_FIELD_NUMBER: _ClassVar[int]
+    HEADS_FIELD_NUMBER: _ClassVar[int]
+    AGENT_FIELD_NUMBER: _ClassVar[int]
+    SINCE_FIELD_NUMBER: _ClassVar[int]
+    UNTIL_FIELD_NUMBER: _ClassVar[int]
+    SHA256_FIELD_NUMBER: _ClassVar[int]
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    items: _containers.RepeatedCompositeFieldContainer[ExportEvidenceResponse.Item]
+    heads: _containers.RepeatedCompositeFieldContainer[ExportEvidenceResponse.Head]
+    agent: str
+    since: _timestamp_pb2.Timestamp
+    until: _timestamp_pb2.Timestamp
+    sha256: str
+    next_page_token: str
+    def __init__(self, items: _Optional[_Iterable[_Union[ExportEvidenceResponse.Item, _Mapping]]] = ..., heads: _Optional[_Iterable[_Union[ExportEvidenceResponse.Head, _Mapping]]] = ..., agent: _Optional[str] = ..., since: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., until: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., sha256: _Optional[str] = ..., next_page_token: _Optional[str] = ...) -> None: ...

@@ -55,6 +55,16 @@ class AuditServiceStub(object):
                 request_serializer=sidecar_dot_api_dot_v1_dot_audit__pb2.GetConsistencyProofRequest.SerializeToString,
                 response_deserializer=sidecar_dot_api_dot_v1_dot_audit__pb2.GetConsistencyProofResponse.FromString,
                 _registered_method=True)
+        self.VerifyLogs = channel.unary_unary(
+                '/sidecar.api.v1.AuditService/VerifyLogs',
+                request_serializer=sidecar_dot_api_dot_v1_dot_audit__pb2.VerifyLogsRequest.SerializeToString,
+                response_deserializer=sidecar_dot_api_dot_v1_dot_audit__pb2.VerifyLogsResponse.FromString,
+                _registered_method=True)
+        self.ExportEvidence = channel.unary_unary(
+                '/sidecar.api.v1.AuditService/ExportEvidence',
+                request_serializer=sidecar_dot_api_dot_v1_dot_audit__pb2.ExportEvidenceRequest.SerializeToString,
+                response_deserializer=sidecar_dot_api_dot_v1_dot_audit__pb2.ExportEvidenceResponse.FromString,
+                _registered_method=True)
 
 
 class AuditServiceServicer(object):
@@ -89,6 +99,25 @@ class AuditServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def VerifyLogs(self, request, context):
+        """Verifies logs from their files: every entry, hash and signature. Reads the whole log, so it can
+        take seconds; one caller at a time. A log that cannot be read is a report that is not ok.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ExportEvidence(self, request, context):
+        """Returns what was recorded of an agent in a window of time, with a proof for every entry that it
+        is in the log that the attached checkpoint signs, so that somebody else can check it offline. Of a
+        gate's log this is what it recorded of the agent, of control's log what concerns the agent, with the
+        redaction that the entries have there. A log that cannot be read is an error. A page may be short,
+        or empty, and not the last one.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AuditServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -111,6 +140,16 @@ def add_AuditServiceServicer_to_server(servicer, server):
                     servicer.GetConsistencyProof,
                     request_deserializer=sidecar_dot_api_dot_v1_dot_audit__pb2.GetConsistencyProofRequest.FromString,
                     response_serializer=sidecar_dot_api_dot_v1_dot_audit__pb2.GetConsistencyProofResponse.SerializeToString,
+            ),
+            'VerifyLogs': grpc.unary_unary_rpc_method_handler(
+                    servicer.VerifyLogs,
+                    request_deserializer=sidecar_dot_api_dot_v1_dot_audit__pb2.VerifyLogsRequest.FromString,
+                    response_serializer=sidecar_dot_api_dot_v1_dot_audit__pb2.VerifyLogsResponse.SerializeToString,
+            ),
+            'ExportEvidence': grpc.unary_unary_rpc_method_handler(
+                    servicer.ExportEvidence,
+                    request_deserializer=sidecar_dot_api_dot_v1_dot_audit__pb2.ExportEvidenceRequest.FromString,
+                    response_serializer=sidecar_dot_api_dot_v1_dot_audit__pb2.ExportEvidenceResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -222,6 +261,60 @@ class AuditService(object):
             '/sidecar.api.v1.AuditService/GetConsistencyProof',
             sidecar_dot_api_dot_v1_dot_audit__pb2.GetConsistencyProofRequest.SerializeToString,
             sidecar_dot_api_dot_v1_dot_audit__pb2.GetConsistencyProofResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def VerifyLogs(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/sidecar.api.v1.AuditService/VerifyLogs',
+            sidecar_dot_api_dot_v1_dot_audit__pb2.VerifyLogsRequest.SerializeToString,
+            sidecar_dot_api_dot_v1_dot_audit__pb2.VerifyLogsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExportEvidence(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/sidecar.api.v1.AuditService/ExportEvidence',
+            sidecar_dot_api_dot_v1_dot_audit__pb2.ExportEvidenceRequest.SerializeToString,
+            sidecar_dot_api_dot_v1_dot_audit__pb2.ExportEvidenceResponse.FromString,
             options,
             channel_credentials,
             insecure,

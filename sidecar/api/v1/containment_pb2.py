@@ -27,7 +27,7 @@ from sidecar.api.v1 import options_pb2 as sidecar_dot_api_dot_v1_dot_options__pb
 from sidecar.api.v1 import types_pb2 as sidecar_dot_api_dot_v1_dot_types__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n sidecar/api/v1/containment.proto\x12\x0esidecar.api.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1csidecar/api/v1/options.proto\x1a\x1asidecar/api/v1/types.proto\"\xe4\x01\n\x0e\x43ontainRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12&\n\x06target\x18\x02 \x01(\x0b\x32\x16.sidecar.api.v1.Target\x12$\n\x05level\x18\x03 \x01(\x0e\x32\x15.sidecar.api.v1.Level\x12\x0e\n\x06reason\x18\x04 \x01(\t\x12&\n\x03ttl\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\x12!\n\x19throttle_calls_per_minute\x18\x06 \x01(\x05\x12\x15\n\rvalidate_only\x18\x07 \x01(\x08\"\x93\x01\n\x0f\x43ontainResponse\x12(\n\x07receipt\x18\x01 \x01(\x0b\x32\x17.sidecar.api.v1.Receipt\x12\x18\n\x10repeated_request\x18\x02 \x01(\x08\x12\x0e\n\x06\x61gents\x18\x03 \x03(\t\x12,\n\toperation\x18\x04 \x01(\x0b\x32\x19.sidecar.api.v1.Operation\"C\n\x0eReleaseRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\x04\x12\x0e\n\x06reason\x18\x03 \x01(\t\"\xaa\x01\n\x0fReleaseResponse\x12,\n\tdirective\x18\x01 \x01(\x0b\x32\x19.sidecar.api.v1.Directive\x12\r\n\x05\x65poch\x18\x02 \x01(\x04\x12,\n\tremaining\x18\x03 \x03(\x0b\x32\x19.sidecar.api.v1.Directive\x12,\n\toperation\x18\x04 \x01(\x0b\x32\x19.sidecar.api.v1.Operation\"d\n\x15ListDirectivesRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x15\n\rinclude_ended\x18\x03 \x01(\x08\x12\r\n\x05\x61gent\x18\x04 \x01(\t\"o\n\x16ListDirectivesResponse\x12-\n\ndirectives\x18\x01 \x03(\x0b\x32\x19.sidecar.api.v1.Directive\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\r\n\x05\x65poch\x18\x03 \x01(\x04\"\"\n\x11GetReceiptRequest\x12\r\n\x05\x65poch\x18\x01 \x01(\x04\">\n\x12GetReceiptResponse\x12(\n\x07receipt\x18\x01 \x01(\x0b\x32\x17.sidecar.api.v1.Receipt\"\x18\n\x16WatchDirectivesRequest\"g\n\x17WatchDirectivesResponse\x12,\n\tdirective\x18\x01 \x01(\x0b\x32\x19.sidecar.api.v1.Directive\x12\r\n\x05\x65poch\x18\x02 \x01(\x04\x12\x0f\n\x07initial\x18\x03 \x01(\x08\"<\n\x18VerifyContainmentRequest\x12\r\n\x05\x61gent\x18\x01 \x01(\t\x12\x11\n\tmax_calls\x18\x02 \x01(\x05\"\xad\x02\n\x19VerifyContainmentResponse\x12=\n\x05items\x18\x01 \x03(\x0b\x32..sidecar.api.v1.VerifyContainmentResponse.Item\x12\x11\n\tcontained\x18\x02 \x01(\x08\x12\x11\n\tstatement\x18\x03 \x01(\t\x1a\xaa\x01\n\x04Item\x12\x13\n\x0b\x64\x65\x63ision_id\x18\x01 \x01(\t\x12\x0c\n\x04tool\x18\x02 \x01(\t\x12/\n\x0foriginal_effect\x18\x03 \x01(\x0e\x32\x16.sidecar.api.v1.Effect\x12&\n\x06\x65\x66\x66\x65\x63t\x18\x04 \x01(\x0e\x32\x16.sidecar.api.v1.Effect\x12&\n\x06reason\x18\x05 \x01(\x0b\x32\x16.sidecar.api.v1.Reason2\xa3\x06\n\x12\x43ontainmentService\x12j\n\x07\x43ontain\x12\x1e.sidecar.api.v1.ContainRequest\x1a\x1f.sidecar.api.v1.ContainResponse\"\x1e\xda\xe2\x18\x07\x63ontain\xda\xe2\x18\x0b\x62reak-glass\xe0\xe2\x18\x01\x12[\n\x07Release\x12\x1e.sidecar.api.v1.ReleaseRequest\x1a\x1f.sidecar.api.v1.ReleaseResponse\"\x0f\xda\xe2\x18\x07release\xe0\xe2\x18\x01\x12\x8e\x01\n\x0eListDirectives\x12%.sidecar.api.v1.ListDirectivesRequest\x1a&.sidecar.api.v1.ListDirectivesResponse\"-\xda\xe2\x18\x07\x63ontain\xda\xe2\x18\x07release\xda\xe2\x18\naudit-read\xda\xe2\x18\x05\x61\x64min\x12\x82\x01\n\nGetReceipt\x12!.sidecar.api.v1.GetReceiptRequest\x1a\".sidecar.api.v1.GetReceiptResponse\"-\xda\xe2\x18\x07\x63ontain\xda\xe2\x18\x07release\xda\xe2\x18\naudit-read\xda\xe2\x18\x05\x61\x64min\x12\x93\x01\n\x0fWatchDirectives\x12&.sidecar.api.v1.WatchDirectivesRequest\x1a\'.sidecar.api.v1.WatchDirectivesResponse\"-\xda\xe2\x18\x07\x63ontain\xda\xe2\x18\x07release\xda\xe2\x18\naudit-read\xda\xe2\x18\x05\x61\x64min0\x01\x12\x97\x01\n\x11VerifyContainment\x12(.sidecar.api.v1.VerifyContainmentRequest\x1a).sidecar.api.v1.VerifyContainmentResponse\"-\xda\xe2\x18\x07\x63ontain\xda\xe2\x18\x07release\xda\xe2\x18\naudit-read\xda\xe2\x18\x05\x61\x64minb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n sidecar/api/v1/containment.proto\x12\x0esidecar.api.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1csidecar/api/v1/options.proto\x1a\x1asidecar/api/v1/types.proto\"\xe4\x01\n\x0e\x43ontainRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12&\n\x06target\x18\x02 \x01(\x0b\x32\x16.sidecar.api.v1.Target\x12$\n\x05level\x18\x03 \x01(\x0e\x32\x15.sidecar.api.v1.Level\x12\x0e\n\x06reason\x18\x04 \x01(\t\x12&\n\x03ttl\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\x12!\n\x19throttle_calls_per_minute\x18\x06 \x01(\x05\x12\x15\n\rvalidate_only\x18\x07 \x01(\x08\"\x93\x01\n\x0f\x43ontainResponse\x12(\n\x07receipt\x18\x01 \x01(\x0b\x32\x17.sidecar.api.v1.Receipt\x12\x18\n\x10repeated_request\x18\x02 \x01(\x08\x12\x0e\n\x06\x61gents\x18\x03 \x03(\t\x12,\n\toperation\x18\x04 \x01(\x0b\x32\x19.sidecar.api.v1.Operation\"C\n\x0eReleaseRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\x04\x12\x0e\n\x06reason\x18\x03 \x01(\t\"\xaa\x01\n\x0fReleaseResponse\x12,\n\tdirective\x18\x01 \x01(\x0b\x32\x19.sidecar.api.v1.Directive\x12\r\n\x05\x65poch\x18\x02 \x01(\x04\x12,\n\tremaining\x18\x03 \x03(\x0b\x32\x19.sidecar.api.v1.Directive\x12,\n\toperation\x18\x04 \x01(\x0b\x32\x19.sidecar.api.v1.Operation\"\x8c\x01\n\x15ListDirectivesRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x15\n\rinclude_ended\x18\x03 \x01(\x08\x12\r\n\x05\x61gent\x18\x04 \x01(\t\x12&\n\x06target\x18\x05 \x01(\x0b\x32\x16.sidecar.api.v1.Target\"o\n\x16ListDirectivesResponse\x12-\n\ndirectives\x18\x01 \x03(\x0b\x32\x19.sidecar.api.v1.Directive\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\r\n\x05\x65poch\x18\x03 \x01(\x04\"\"\n\x11GetReceiptRequest\x12\r\n\x05\x65poch\x18\x01 \x01(\x04\">\n\x12GetReceiptResponse\x12(\n\x07receipt\x18\x01 \x01(\x0b\x32\x17.sidecar.api.v1.Receipt\"\x18\n\x16WatchDirectivesRequest\"g\n\x17WatchDirectivesResponse\x12,\n\tdirective\x18\x01 \x01(\x0b\x32\x19.sidecar.api.v1.Directive\x12\r\n\x05\x65poch\x18\x02 \x01(\x04\x12\x0f\n\x07initial\x18\x03 \x01(\x08\"<\n\x18VerifyContainmentRequest\x12\r\n\x05\x61gent\x18\x01 \x01(\t\x12\x11\n\tmax_calls\x18\x02 \x01(\x05\"\xad\x02\n\x19VerifyContainmentResponse\x12=\n\x05items\x18\x01 \x03(\x0b\x32..sidecar.api.v1.VerifyContainmentResponse.Item\x12\x11\n\tcontained\x18\x02 \x01(\x08\x12\x11\n\tstatement\x18\x03 \x01(\t\x1a\xaa\x01\n\x04Item\x12\x13\n\x0b\x64\x65\x63ision_id\x18\x01 \x01(\t\x12\x0c\n\x04tool\x18\x02 \x01(\t\x12/\n\x0foriginal_effect\x18\x03 \x01(\x0e\x32\x16.sidecar.api.v1.Effect\x12&\n\x06\x65\x66\x66\x65\x63t\x18\x04 \x01(\x0e\x32\x16.sidecar.api.v1.Effect\x12&\n\x06reason\x18\x05 \x01(\x0b\x32\x16.sidecar.api.v1.Reason2\xbf\x06\n\x12\x43ontainmentService\x12t\n\x07\x43ontain\x12\x1e.sidecar.api.v1.ContainRequest\x1a\x1f.sidecar.api.v1.ContainResponse\"(\xda\xe2\x18\x07\x63ontain\xda\xe2\x18\x0b\x62reak-glass\xe0\xe2\x18\x01\xea\xe2\x18\x06target\x12[\n\x07Release\x12\x1e.sidecar.api.v1.ReleaseRequest\x1a\x1f.sidecar.api.v1.ReleaseResponse\"\x0f\xda\xe2\x18\x07release\xe0\xe2\x18\x01\x12\x97\x01\n\x0eListDirectives\x12%.sidecar.api.v1.ListDirectivesRequest\x1a&.sidecar.api.v1.ListDirectivesResponse\"6\xda\xe2\x18\x07\x63ontain\xda\xe2\x18\x07release\xda\xe2\x18\naudit-read\xda\xe2\x18\x05\x61\x64min\xea\xe2\x18\x05\x61gent\x12\x82\x01\n\nGetReceipt\x12!.sidecar.api.v1.GetReceiptRequest\x1a\".sidecar.api.v1.GetReceiptResponse\"-\xda\xe2\x18\x07\x63ontain\xda\xe2\x18\x07release\xda\xe2\x18\naudit-read\xda\xe2\x18\x05\x61\x64min\x12\x93\x01\n\x0fWatchDirectives\x12&.sidecar.api.v1.WatchDirectivesRequest\x1a\'.sidecar.api.v1.WatchDirectivesResponse\"-\xda\xe2\x18\x07\x63ontain\xda\xe2\x18\x07release\xda\xe2\x18\naudit-read\xda\xe2\x18\x05\x61\x64min0\x01\x12\xa0\x01\n\x11VerifyContainment\x12(.sidecar.api.v1.VerifyContainmentRequest\x1a).sidecar.api.v1.VerifyContainmentResponse\"6\xda\xe2\x18\x07\x63ontain\xda\xe2\x18\x07release\xda\xe2\x18\naudit-read\xda\xe2\x18\x05\x61\x64min\xea\xe2\x18\x05\x61gentb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,17 +35,17 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'sidecar.api.v1.containment_
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_CONTAINMENTSERVICE'].methods_by_name['Contain']._loaded_options = None
-  _globals['_CONTAINMENTSERVICE'].methods_by_name['Contain']._serialized_options = b'\332\342\030\007contain\332\342\030\013break-glass\340\342\030\001'
+  _globals['_CONTAINMENTSERVICE'].methods_by_name['Contain']._serialized_options = b'\332\342\030\007contain\332\342\030\013break-glass\340\342\030\001\352\342\030\006target'
   _globals['_CONTAINMENTSERVICE'].methods_by_name['Release']._loaded_options = None
   _globals['_CONTAINMENTSERVICE'].methods_by_name['Release']._serialized_options = b'\332\342\030\007release\340\342\030\001'
   _globals['_CONTAINMENTSERVICE'].methods_by_name['ListDirectives']._loaded_options = None
-  _globals['_CONTAINMENTSERVICE'].methods_by_name['ListDirectives']._serialized_options = b'\332\342\030\007contain\332\342\030\007release\332\342\030\naudit-read\332\342\030\005admin'
+  _globals['_CONTAINMENTSERVICE'].methods_by_name['ListDirectives']._serialized_options = b'\332\342\030\007contain\332\342\030\007release\332\342\030\naudit-read\332\342\030\005admin\352\342\030\005agent'
   _globals['_CONTAINMENTSERVICE'].methods_by_name['GetReceipt']._loaded_options = None
   _globals['_CONTAINMENTSERVICE'].methods_by_name['GetReceipt']._serialized_options = b'\332\342\030\007contain\332\342\030\007release\332\342\030\naudit-read\332\342\030\005admin'
   _globals['_CONTAINMENTSERVICE'].methods_by_name['WatchDirectives']._loaded_options = None
   _globals['_CONTAINMENTSERVICE'].methods_by_name['WatchDirectives']._serialized_options = b'\332\342\030\007contain\332\342\030\007release\332\342\030\naudit-read\332\342\030\005admin'
   _globals['_CONTAINMENTSERVICE'].methods_by_name['VerifyContainment']._loaded_options = None
-  _globals['_CONTAINMENTSERVICE'].methods_by_name['VerifyContainment']._serialized_options = b'\332\342\030\007contain\332\342\030\007release\332\342\030\naudit-read\332\342\030\005admin'
+  _globals['_CONTAINMENTSERVICE'].methods_by_name['VerifyContainment']._serialized_options = b'\332\342\030\007contain\332\342\030\007release\332\342\030\naudit-read\332\342\030\005admin\352\342\030\005agent'
   _globals['_CONTAINREQUEST']._serialized_start=143
   _globals['_CONTAINREQUEST']._serialized_end=371
   _globals['_CONTAINRESPONSE']._serialized_start=374
@@ -54,24 +54,24 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_RELEASEREQUEST']._serialized_end=590
   _globals['_RELEASERESPONSE']._serialized_start=593
   _globals['_RELEASERESPONSE']._serialized_end=763
-  _globals['_LISTDIRECTIVESREQUEST']._serialized_start=765
-  _globals['_LISTDIRECTIVESREQUEST']._serialized_end=865
-  _globals['_LISTDIRECTIVESRESPONSE']._serialized_start=867
-  _globals['_LISTDIRECTIVESRESPONSE']._serialized_end=978
-  _globals['_GETRECEIPTREQUEST']._serialized_start=980
-  _globals['_GETRECEIPTREQUEST']._serialized_end=1014
-  _globals['_GETRECEIPTRESPONSE']._serialized_start=1016
-  _globals['_GETRECEIPTRESPONSE']._serialized_end=1078
-  _globals['_WATCHDIRECTIVESREQUEST']._serialized_start=1080
-  _globals['_WATCHDIRECTIVESREQUEST']._serialized_end=1104
-  _globals['_WATCHDIRECTIVESRESPONSE']._serialized_start=1106
-  _globals['_WATCHDIRECTIVESRESPONSE']._serialized_end=1209
-  _globals['_VERIFYCONTAINMENTREQUEST']._serialized_start=1211
-  _globals['_VERIFYCONTAINMENTREQUEST']._serialized_end=1271
-  _globals['_VERIFYCONTAINMENTRESPONSE']._serialized_start=1274
-  _globals['_VERIFYCONTAINMENTRESPONSE']._serialized_end=1575
-  _globals['_VERIFYCONTAINMENTRESPONSE_ITEM']._serialized_start=1405
-  _globals['_VERIFYCONTAINMENTRESPONSE_ITEM']._serialized_end=1575
-  _globals['_CONTAINMENTSERVICE']._serialized_start=1578
-  _globals['_CONTAINMENTSERVICE']._serialized_end=2381
+  _globals['_LISTDIRECTIVESREQUEST']._serialized_start=766
+  _globals['_LISTDIRECTIVESREQUEST']._serialized_end=906
+  _globals['_LISTDIRECTIVESRESPONSE']._serialized_start=908
+  _globals['_LISTDIRECTIVESRESPONSE']._serialized_end=1019
+  _globals['_GETRECEIPTREQUEST']._serialized_start=1021
+  _globals['_GETRECEIPTREQUEST']._serialized_end=1055
+  _globals['_GETRECEIPTRESPONSE']._serialized_start=1057
+  _globals['_GETRECEIPTRESPONSE']._serialized_end=1119
+  _globals['_WATCHDIRECTIVESREQUEST']._serialized_start=1121
+  _globals['_WATCHDIRECTIVESREQUEST']._serialized_end=1145
+  _globals['_WATCHDIRECTIVESRESPONSE']._serialized_start=1147
+  _globals['_WATCHDIRECTIVESRESPONSE']._serialized_end=1250
+  _globals['_VERIFYCONTAINMENTREQUEST']._serialized_start=1252
+  _globals['_VERIFYCONTAINMENTREQUEST']._serialized_end=1312
+  _globals['_VERIFYCONTAINMENTRESPONSE']._serialized_start=1315
+  _globals['_VERIFYCONTAINMENTRESPONSE']._serialized_end=1616
+  _globals['_VERIFYCONTAINMENTRESPONSE_ITEM']._serialized_start=1446
+  _globals['_VERIFYCONTAINMENTRESPONSE_ITEM']._serialized_end=1616
+  _globals['_CONTAINMENTSERVICE']._serialized_start=1619
+  _globals['_CONTAINMENTSERVICE']._serialized_end=2450
 # @@protoc_insertion_point(module_scope)

@@ -64,16 +64,18 @@ class ReleaseResponse(_message.Message):
     def __init__(self, directive: _Optional[_Union[_types_pb2.Directive, _Mapping]] = ..., epoch: _Optional[int] = ..., remaining: _Optional[_Iterable[_Union[_types_pb2.Directive, _Mapping]]] = ..., operation: _Optional[_Union[_types_pb2.Operation, _Mapping]] = ...) -> None: ...
 
 class ListDirectivesRequest(_message.Message):
-    __slots__ = ("page_size", "page_token", "include_ended", "agent")
+    __slots__ = ("page_size", "page_token", "include_ended", "agent", "target")
     PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
     PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
     INCLUDE_ENDED_FIELD_NUMBER: _ClassVar[int]
     AGENT_FIELD_NUMBER: _ClassVar[int]
+    TARGET_FIELD_NUMBER: _ClassVar[int]
     page_size: int
     page_token: str
     include_ended: bool
     agent: str
-    def __init__(self, page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., include_ended: bool = ..., agent: _Optional[str] = ...) -> None: ...
+    target: _types_pb2.Target
+    def __init__(self, page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., include_ended: bool = ..., agent: _Optional[str] = ..., target: _Optional[_Union[_types_pb2.Target, _Mapping]] = ...) -> None: ...
 
 class ListDirectivesResponse(_message.Message):
     __slots__ = ("directives", "next_page_token", "epoch")

@@ -27,25 +27,31 @@ from sidecar.api.v1 import options_pb2 as sidecar_dot_api_dot_v1_dot_options__pb
 from sidecar.api.v1 import types_pb2 as sidecar_dot_api_dot_v1_dot_types__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1esidecar/api/v1/operation.proto\x12\x0esidecar.api.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1csidecar/api/v1/options.proto\x1a\x1asidecar/api/v1/types.proto\"L\n\x13GetOperationRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\'\n\x04wait\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\"D\n\x14GetOperationResponse\x12,\n\toperation\x18\x01 \x01(\x0b\x32\x19.sidecar.api.v1.Operation\"T\n\x15ListOperationsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x14\n\x0cpending_only\x18\x03 \x01(\x08\"`\n\x16ListOperationsResponse\x12-\n\noperations\x18\x01 \x03(\x0b\x32\x19.sidecar.api.v1.Operation\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t2\x8a\x03\n\x10OperationService\x12\xb6\x01\n\x0cGetOperation\x12#.sidecar.api.v1.GetOperationRequest\x1a$.sidecar.api.v1.GetOperationResponse\"[\xda\xe2\x18\x07\x63ontain\xda\xe2\x18\x07release\xda\xe2\x18\x07\x61pprove\xda\xe2\x18\rpolicy-author\xda\xe2\x18\x0epolicy-approve\xda\xe2\x18\naudit-read\xda\xe2\x18\x05\x61\x64min\x12\xbc\x01\n\x0eListOperations\x12%.sidecar.api.v1.ListOperationsRequest\x1a&.sidecar.api.v1.ListOperationsResponse\"[\xda\xe2\x18\x07\x63ontain\xda\xe2\x18\x07release\xda\xe2\x18\x07\x61pprove\xda\xe2\x18\rpolicy-author\xda\xe2\x18\x0epolicy-approve\xda\xe2\x18\naudit-read\xda\xe2\x18\x05\x61\x64minb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1esidecar/api/v1/operation.proto\x12\x0esidecar.api.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1csidecar/api/v1/options.proto\x1a\x1asidecar/api/v1/types.proto\"y\n\x1aRequestConfirmationRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x10\n\x08question\x18\x02 \x01(\t\x12\x0f\n\x07\x64\x65tails\x18\x03 \x01(\t\x12\r\n\x05\x61gent\x18\x04 \x01(\t\x12\x15\n\rvalidate_only\x18\x05 \x01(\x08\"e\n\x1bRequestConfirmationResponse\x12,\n\toperation\x18\x01 \x01(\x0b\x32\x19.sidecar.api.v1.Operation\x12\x18\n\x10repeated_request\x18\x02 \x01(\x08\"L\n\x13GetOperationRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\'\n\x04wait\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\"D\n\x14GetOperationResponse\x12,\n\toperation\x18\x01 \x01(\x0b\x32\x19.sidecar.api.v1.Operation\"T\n\x15ListOperationsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x14\n\x0cpending_only\x18\x03 \x01(\x08\"`\n\x16ListOperationsResponse\x12-\n\noperations\x18\x01 \x03(\x0b\x32\x19.sidecar.api.v1.Operation\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t2\xc2\x04\n\x10OperationService\x12\xad\x01\n\x13RequestConfirmation\x12*.sidecar.api.v1.RequestConfirmationRequest\x1a+.sidecar.api.v1.RequestConfirmationResponse\"=\xda\xe2\x18\x07\x63ontain\xda\xe2\x18\x07release\xda\xe2\x18\rpolicy-author\xda\xe2\x18\x05\x61\x64min\xe0\xe2\x18\x01\xea\xe2\x18\x05\x61gent\x12\xbe\x01\n\x0cGetOperation\x12#.sidecar.api.v1.GetOperationRequest\x1a$.sidecar.api.v1.GetOperationResponse\"c\xda\xe2\x18\x07\x63ontain\xda\xe2\x18\x07release\xda\xe2\x18\x07\x61pprove\xda\xe2\x18\rpolicy-author\xda\xe2\x18\x0epolicy-approve\xda\xe2\x18\naudit-read\xda\xe2\x18\x05\x61\x64min\xea\xe2\x18\x04none\x12\xbc\x01\n\x0eListOperations\x12%.sidecar.api.v1.ListOperationsRequest\x1a&.sidecar.api.v1.ListOperationsResponse\"[\xda\xe2\x18\x07\x63ontain\xda\xe2\x18\x07release\xda\xe2\x18\x07\x61pprove\xda\xe2\x18\rpolicy-author\xda\xe2\x18\x0epolicy-approve\xda\xe2\x18\naudit-read\xda\xe2\x18\x05\x61\x64minb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'sidecar.api.v1.operation_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_OPERATIONSERVICE'].methods_by_name['RequestConfirmation']._loaded_options = None
+  _globals['_OPERATIONSERVICE'].methods_by_name['RequestConfirmation']._serialized_options = b'\332\342\030\007contain\332\342\030\007release\332\342\030\rpolicy-author\332\342\030\005admin\340\342\030\001\352\342\030\005agent'
   _globals['_OPERATIONSERVICE'].methods_by_name['GetOperation']._loaded_options = None
-  _globals['_OPERATIONSERVICE'].methods_by_name['GetOperation']._serialized_options = b'\332\342\030\007contain\332\342\030\007release\332\342\030\007approve\332\342\030\rpolicy-author\332\342\030\016policy-approve\332\342\030\naudit-read\332\342\030\005admin'
+  _globals['_OPERATIONSERVICE'].methods_by_name['GetOperation']._serialized_options = b'\332\342\030\007contain\332\342\030\007release\332\342\030\007approve\332\342\030\rpolicy-author\332\342\030\016policy-approve\332\342\030\naudit-read\332\342\030\005admin\352\342\030\004none'
   _globals['_OPERATIONSERVICE'].methods_by_name['ListOperations']._loaded_options = None
   _globals['_OPERATIONSERVICE'].methods_by_name['ListOperations']._serialized_options = b'\332\342\030\007contain\332\342\030\007release\332\342\030\007approve\332\342\030\rpolicy-author\332\342\030\016policy-approve\332\342\030\naudit-read\332\342\030\005admin'
-  _globals['_GETOPERATIONREQUEST']._serialized_start=140
-  _globals['_GETOPERATIONREQUEST']._serialized_end=216
-  _globals['_GETOPERATIONRESPONSE']._serialized_start=218
-  _globals['_GETOPERATIONRESPONSE']._serialized_end=286
-  _globals['_LISTOPERATIONSREQUEST']._serialized_start=288
-  _globals['_LISTOPERATIONSREQUEST']._serialized_end=372
-  _globals['_LISTOPERATIONSRESPONSE']._serialized_start=374
-  _globals['_LISTOPERATIONSRESPONSE']._serialized_end=470
-  _globals['_OPERATIONSERVICE']._serialized_start=473
-  _globals['_OPERATIONSERVICE']._serialized_end=867
+  _globals['_REQUESTCONFIRMATIONREQUEST']._serialized_start=140
+  _globals['_REQUESTCONFIRMATIONREQUEST']._serialized_end=261
+  _globals['_REQUESTCONFIRMATIONRESPONSE']._serialized_start=263
+  _globals['_REQUESTCONFIRMATIONRESPONSE']._serialized_end=364
+  _globals['_GETOPERATIONREQUEST']._serialized_start=366
+  _globals['_GETOPERATIONREQUEST']._serialized_end=442
+  _globals['_GETOPERATIONRESPONSE']._serialized_start=444
+  _globals['_GETOPERATIONRESPONSE']._serialized_end=512
+  _globals['_LISTOPERATIONSREQUEST']._serialized_start=514
+  _globals['_LISTOPERATIONSREQUEST']._serialized_end=598
+  _globals['_LISTOPERATIONSRESPONSE']._serialized_start=600
+  _globals['_LISTOPERATIONSRESPONSE']._serialized_end=696
+  _globals['_OPERATIONSERVICE']._serialized_start=699
+  _globals['_OPERATIONSERVICE']._serialized_end=1277
 # @@protoc_insertion_point(module_scope)

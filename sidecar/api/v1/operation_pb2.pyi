@@ -11,6 +11,28 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class RequestConfirmationRequest(_message.Message):
+    __slots__ = ("request_id", "question", "details", "agent", "validate_only")
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    QUESTION_FIELD_NUMBER: _ClassVar[int]
+    DETAILS_FIELD_NUMBER: _ClassVar[int]
+    AGENT_FIELD_NUMBER: _ClassVar[int]
+    VALIDATE_ONLY_FIELD_NUMBER: _ClassVar[int]
+    request_id: str
+    question: str
+    details: str
+    agent: str
+    validate_only: bool
+    def __init__(self, request_id: _Optional[str] = ..., question: _Optional[str] = ..., details: _Optional[str] = ..., agent: _Optional[str] = ..., validate_only: bool = ...) -> None: ...
+
+class RequestConfirmationResponse(_message.Message):
+    __slots__ = ("operation", "repeated_request")
+    OPERATION_FIELD_NUMBER: _ClassVar[int]
+    REPEATED_REQUEST_FIELD_NUMBER: _ClassVar[int]
+    operation: _types_pb2.Operation
+    repeated_request: bool
+    def __init__(self, operation: _Optional[_Union[_types_pb2.Operation, _Mapping]] = ..., repeated_request: bool = ...) -> None: ...
+
 class GetOperationRequest(_message.Message):
     __slots__ = ("name", "wait")
     NAME_FIELD_NUMBER: _ClassVar[int]

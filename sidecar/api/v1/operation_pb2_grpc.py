@@ -26,7 +26,8 @@ if _version_not_supported:
 
 
 class OperationServiceStub(object):
-    """Tells how a held control action stands. Orders themselves are given to the service they belong to.
+    """Tells how a held control action stands. Orders themselves are given to the service they belong to;
+    only a question to humans, which is no order, is asked here.
     """
 
     def __init__(self, channel):
@@ -35,6 +36,11 @@ class OperationServiceStub(object):
         Args:
             channel: A grpc.Channel.
         """
+        self.RequestConfirmation = channel.unary_unary(
+                '/sidecar.api.v1.OperationService/RequestConfirmation',
+                request_serializer=sidecar_dot_api_dot_v1_dot_operation__pb2.RequestConfirmationRequest.SerializeToString,
+                response_deserializer=sidecar_dot_api_dot_v1_dot_operation__pb2.RequestConfirmationResponse.FromString,
+                _registered_method=True)
         self.GetOperation = channel.unary_unary(
                 '/sidecar.api.v1.OperationService/GetOperation',
                 request_serializer=sidecar_dot_api_dot_v1_dot_operation__pb2.GetOperationRequest.SerializeToString,
@@ -48,8 +54,19 @@ class OperationServiceStub(object):
 
 
 class OperationServiceServicer(object):
-    """Tells how a held control action stands. Orders themselves are given to the service they belong to.
+    """Tells how a held control action stands. Orders themselves are given to the service they belong to;
+    only a question to humans, which is no order, is asked here.
     """
+
+    def RequestConfirmation(self, request, context):
+        """Asks humans to confirm something, in words: a step of a playbook that no control action stands
+        for. Nothing but the answer comes of it: granted, the operation is DONE. The same rules of who may
+        decide hold as for control actions: one human beside the caller and the agent's owner, two from
+        tier HIGH (`confirm` in approvals.yaml). Idempotent by `request_id`: the same operation.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
 
     def GetOperation(self, request, context):
         """Returns one operation, at once or as soon as it ends.
@@ -68,6 +85,11 @@ class OperationServiceServicer(object):
 
 def add_OperationServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
+            'RequestConfirmation': grpc.unary_unary_rpc_method_handler(
+                    servicer.RequestConfirmation,
+                    request_deserializer=sidecar_dot_api_dot_v1_dot_operation__pb2.RequestConfirmationRequest.FromString,
+                    response_serializer=sidecar_dot_api_dot_v1_dot_operation__pb2.RequestConfirmationResponse.SerializeToString,
+            ),
             'GetOperation': grpc.unary_unary_rpc_method_handler(
                     servicer.GetOperation,
                     request_deserializer=sidecar_dot_api_dot_v1_dot_operation__pb2.GetOperationRequest.FromString,
@@ -87,8 +109,36 @@ def add_OperationServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class OperationService(object):
-    """Tells how a held control action stands. Orders themselves are given to the service they belong to.
+    """Tells how a held control action stands. Orders themselves are given to the service they belong to;
+    only a question to humans, which is no order, is asked here.
     """
+
+    @staticmethod
+    def RequestConfirmation(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/sidecar.api.v1.OperationService/RequestConfirmation',
+            sidecar_dot_api_dot_v1_dot_operation__pb2.RequestConfirmationRequest.SerializeToString,
+            sidecar_dot_api_dot_v1_dot_operation__pb2.RequestConfirmationResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
 
     @staticmethod
     def GetOperation(request,

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import descriptor_pb2 as google_dot_protobuf_dot_descriptor__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1csidecar/api/v1/options.proto\x12\x0esidecar.api.v1\x1a google/protobuf/descriptor.proto:4\n\npermission\x12\x1e.google.protobuf.MethodOptions\x18\xab\x8c\x03 \x03(\t:1\n\x07mutates\x12\x1e.google.protobuf.MethodOptions\x18\xac\x8c\x03 \x01(\x08\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1csidecar/api/v1/options.proto\x12\x0esidecar.api.v1\x1a google/protobuf/descriptor.proto:4\n\npermission\x12\x1e.google.protobuf.MethodOptions\x18\xab\x8c\x03 \x03(\t:1\n\x07mutates\x12\x1e.google.protobuf.MethodOptions\x18\xac\x8c\x03 \x01(\x08:/\n\x05scope\x12\x1e.google.protobuf.MethodOptions\x18\xad\x8c\x03 \x01(\tb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)

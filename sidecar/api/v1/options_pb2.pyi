@@ -7,3 +7,5 @@ PERMISSION_FIELD_NUMBER: _ClassVar[int]
 permission: _descriptor.FieldDescriptor
 MUTATES_FIELD_NUMBER: _ClassVar[int]
 mutates: _descriptor.FieldDescriptor
+SCOPE_FIELD_NUMBER: _ClassVar[int]
+scope: _descriptor.FieldDescriptor
