@@ -51,6 +51,11 @@ class StateLayout:
         return self.control / "control.db"
 
     @property
+    def api_tokens(self) -> Path:
+        """API tokens, without their secrets."""
+        return self.control / "api_tokens.db"
+
+    @property
     def control_audit(self) -> Path:
         """Control's transparency log."""
         return self.control / "audit"

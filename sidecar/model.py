@@ -99,7 +99,9 @@ class Operator:
     ``human_id`` names the person: two operators with the same one are one human, and automation
     that acts for a person carries that person's. ``is_local`` is true on the root-only socket.
     ``emails`` are where the person is written to, and names under which they may own an agent;
-    ``logins`` are their (issuer, subject) pairs at OpenID providers.
+    ``logins`` are their (issuer, subject) pairs at OpenID providers. Whoever calls with an API token
+    has some of the operator's ``roles`` and counts as automation; ``token`` is its id, for the log,
+    and ``agents`` the only ones it may act on or ask about (empty: all).
     """
 
     name: str
@@ -110,6 +112,12 @@ class Operator:
     is_local: bool = False
     emails: tuple[str, ...] = ()
     logins: tuple[tuple[str, str], ...] = ()
+    agents: frozenset[str] = frozenset()
+    token: str = ""
+
+    def may_touch(self, agent: str) -> bool:
+        """Return whether *agent* is within what this caller is limited to."""
+        return not self.agents or agent in self.agents
 
 
 class ReasonCode(StrEnum):

@@ -82,8 +82,11 @@ TOLERATED_VARIABLES: Final = frozenset(
         "HOLDFAST_TOKEN_FILE",
         # What `holdfast health` asks when it is not told; set in container images.
         "HOLDFAST_HEALTH_SOCKET",
+        # What commands show control instead of a certificate.
+        "HOLDFAST_API_TOKEN_FILE",
     }
 )
+_MAY_BE_EMPTY: Final = frozenset({"metrics_listen", "console_listen", "api_listen", "token_listen"})
 _MAX_NAME: Final = 63
 _WEAKENING: Final = re.compile(
     r"insecure|fail_?open|open_?on|allow_?all|permissive|disable|bypass|skip|unsafe|no_?(?:auth|tls"
@@ -250,6 +253,22 @@ class Settings(BaseModel):
         default="127.0.0.1:7443",
         description="Where control serves operators over mutual TLS.",
         examples=["0.0.0.0:7443"],
+        json_schema_extra=_unit("host:port"),
+    )
+    api_listen: Annotated[str, AfterValidator(_address_or_off)] = Field(
+        default="",
+        description="Where control serves the same methods as JSON over HTTPS, with API tokens or "
+        "client certificates; empty for nowhere, with `holdfast up --dev` 127.0.0.1:7445. Uses "
+        "tls_certificate and tls_key: there is no plain HTTP.",
+        examples=["0.0.0.0:7445"],
+        json_schema_extra=_unit("host:port"),
+    )
+    token_listen: Annotated[str, AfterValidator(_address_or_off)] = Field(
+        default="",
+        description="Where control serves gRPC over TLS to callers with an API token and no client "
+        "certificate; empty for nowhere, with `holdfast up --dev` 127.0.0.1:7446. Uses "
+        "tls_certificate and tls_key.",
+        examples=["0.0.0.0:7446"],
         json_schema_extra=_unit("host:port"),
     )
     tls_certificate: AbsolutePath | None = Field(
@@ -517,6 +536,16 @@ class Settings(BaseModel):
             for name in wanted
             if getattr(self, name) is None
         ]
+        if not is_dev and (self.tls_certificate is None or self.tls_key is None):
+            problems += [
+                ConfigurationError(
+                    f"{getattr(self, name)} is served over TLS alone, and there is no certificate",
+                    key=name,
+                    hint="give tls_certificate and tls_key, or leave it out; there is no plain text",
+                )
+                for name in ("api_listen", "token_listen")
+                if getattr(self, name)
+            ]
         if problems:
             raise ConfigurationErrors(problems)
 
@@ -662,7 +691,7 @@ def _take_environment(environ: Mapping[str, str], found: _Found) -> None:
                     hint=_unknown_hint(variable, known, prefix=ENVIRONMENT_PREFIX),
                 )
             )
-        elif not value and name != "metrics_listen":
+        elif not value and name not in _MAY_BE_EMPTY:
             found.problems.append(_empty_variable(variable))
         else:
             _take_text(name, value, f"environment variable {variable}", found)
@@ -695,6 +724,22 @@ def _check_together(values: Mapping[str, Any]) -> Iterable[DocumentError]:
                     hint="give all three: certificate, key and the CA of the operators",
                 )
     yield from _check_console(values)
+    yield from _check_listeners(values)
+
+
+def _check_listeners(values: Mapping[str, Any]) -> Iterable[DocumentError]:
+    default = str(Settings.model_fields["listen"].default)
+    taken: dict[str, str] = {}
+    for name in ("listen", "token_listen", "api_listen", "console_listen"):
+        address = values.get(name, default if name == "listen" else "")
+        if address and address in taken:
+            yield ConfigurationError(
+                f"{short(address)} is {taken[address]} already",
+                key=name,
+                hint="give each listener a port of its own",
+            )
+        elif address:
+            taken[address] = name
 
 
 def _check_console(values: Mapping[str, Any]) -> Iterable[DocumentError]:

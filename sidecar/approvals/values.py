@@ -115,7 +115,8 @@ class Request:
 
     For a CALL, ``agent``, ``session``, ``tool`` and ``decision_id`` are set; ``owner`` is the agent's
     owner as ``agents.yaml`` names it. For an ACTION, ``action``, ``requester`` and ``request_id``
-    are; ``requester_human`` is empty when automation asks.
+    are; ``requester_human`` is empty when automation asks, ``agent`` names the one agent that it is
+    about, if it is about one, and ``owner`` its owner where that one may not decide it.
     """
 
     kind: RequestKind

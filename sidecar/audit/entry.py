@@ -72,6 +72,9 @@ class Kind(StrEnum):
     RECEIPT = "receipt"
     ALERT = "alert"
     ACCOUNT = "account"
+    API_TOKEN = "api_token"  # noqa: S105 - a kind of entry
+    INCIDENT = "incident"
+    INCIDENT_UPDATE = "incident_update"
 
 
 class EntryEncoder:

@@ -19,7 +19,7 @@ import os
 import re
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TypeVar
@@ -30,12 +30,15 @@ from sidecar.audit.merkle import leaf_hash
 from sidecar.audit.reader import EntryFilter, StoredEntry, read_entries, signed_size
 from sidecar.errors import EnvironmentFailure, ErrorReason, UntrustedInputError
 
-__all__ = ["AuditIndex", "Page"]
+__all__ = ["AuditIndex", "Page", "token_after", "token_before"]
 
 _NAME: Final = "index.db"
 _SCHEMA_VERSION: Final = 1
 _BLOCK: Final = 4096
 _MAX_LIMIT: Final = 1000
+_MAX_NAMED: Final = 500
+_MAX_REFERRING: Final = 8
+"""Entries of one kind that are looked at for one decision, on average: anybody may repeat a report."""
 _COLUMNS: Final = ("agent", "tool", "decision_id", "kind", "effect")
 _SCHEMA: Final = """
     CREATE TABLE entries (
@@ -142,6 +145,27 @@ class AuditIndex:
             next_page_token=_write_token(order, numbers[-1]) if has_more else "",
         )
 
+    def referring(self, decision_ids: Collection[str], *, kind: str) -> tuple[StoredEntry, ...]:
+        """Return the entries of *kind* that name one of *decision_ids*, in the order of the log.
+
+        Raises:
+            EnvironmentFailure: the index cannot be read.
+        """
+        wanted = list(dict.fromkeys(decision_ids))
+        numbers: list[int] = []
+        with self._lock:
+            for start in range(0, len(wanted), _MAX_NAMED):
+                part = wanted[start : start + _MAX_NAMED]
+                marks = ", ".join("?" * len(part))
+                statement = (
+                    f"SELECT seq FROM entries WHERE decision_id IN ({marks})"  # noqa: S608
+                    " AND kind = ? ORDER BY seq LIMIT ?"
+                )
+                values = (*part, kind, _MAX_REFERRING * len(part))
+                rows = self._run(_fetching(statement, values))
+                numbers += [int(row[0]) for row in rows]
+        return tuple(self._load(sorted(numbers)))
+
     def _load(self, numbers: list[int]) -> Iterator[StoredEntry]:
         position = 0
         while position < len(numbers):
@@ -237,12 +261,31 @@ class AuditIndex:
             self._path.with_name(self._path.name + suffix).unlink(missing_ok=True)
 
 
+def token_before(seq: int) -> str:
+    """Return the page token of what lies before entry *seq*, newest first."""
+    return _write_token("d", seq)
+
+
+def token_after(seq: int) -> str:
+    """Return the page token of what lies behind entry *seq*, oldest first; empty for all (-1)."""
+    return _write_token("a", seq) if seq >= 0 else ""
+
+
+def _fetching(
+    statement: str, values: tuple[object, ...]
+) -> Callable[[sqlite3.Connection], list[tuple[int]]]:
+    return lambda connection: connection.execute(statement, values).fetchall()
+
+
 def _conditions(wanted: EntryFilter) -> tuple[list[str], list[str | int]]:
     conditions: list[str] = []
     values: list[str | int] = []
     for name, value in wanted.equalities().items():
         conditions.append(f"{name} = ?")
         values.append(value)
+    if wanted.kinds:
+        conditions.append(f"kind IN ({', '.join('?' * len(wanted.kinds))})")
+        values += wanted.kinds
     since, until = wanted.times()
     if since:
         conditions.append("time >= ?")

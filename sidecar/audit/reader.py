@@ -59,6 +59,8 @@ class EntryFilter:
     decision_id: str | None = None
     kind: str | None = None
     effect: str | None = None
+    kinds: tuple[str, ...] = ()
+    """Any of these kinds; empty for all."""
     since: datetime | None = None
     """The earliest time wanted."""
     until: datetime | None = None
@@ -89,6 +91,8 @@ class EntryFilter:
         since, until = self.times()
         moment = str(fields.get("time", ""))
         if (since and moment < since) or (until and moment >= until):
+            return False
+        if self.kinds and fields.get("kind") not in self.kinds:
             return False
         return all(fields.get(name) == value for name, value in self.equalities().items())
 

@@ -57,7 +57,14 @@ from typing import Any, Final, NoReturn
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-__all__ = ["Problem", "VerifyReport", "main", "verify_directory", "verify_proof"]
+__all__ = [
+    "Problem",
+    "VerifyReport",
+    "main",
+    "verify_checkpoint",
+    "verify_directory",
+    "verify_proof",
+]
 
 _WIDTH: Final = 256
 _HASH: Final = 32
@@ -195,6 +202,26 @@ def verify_proof(proof: Mapping[str, Any], *, vkey: str | None) -> VerifyReport:
             raise _BadError("the entry is not in the signed tree", index)
     except (_BadError, UnicodeError, RecursionError) as exc:
         problems.append(Problem(index=getattr(exc, "index", None), what=str(exc)))
+    return VerifyReport(
+        ok=not problems,
+        origin=origin,
+        size=size,
+        root=root.hex(),
+        unsigned_entries=0,
+        torn_tail_bytes=0,
+        problems=tuple(problems),
+    )
+
+
+def verify_checkpoint(text: str, *, vkey: str | None) -> VerifyReport:
+    """Verify that a checkpoint is well formed and signed by the log's key; says nothing of entries."""
+    problems: list[Problem] = []
+    origin, size, root = "", 0, _EMPTY_ROOT
+    try:
+        note = _open_note(text, _parse_key(vkey))
+        origin, size, root = note.origin, note.size, note.root
+    except (_BadError, UnicodeError) as exc:
+        problems.append(Problem(index=None, what=str(exc)))
     return VerifyReport(
         ok=not problems,
         origin=origin,

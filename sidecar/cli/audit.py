@@ -19,6 +19,7 @@ import click
 from sidecar.api.v1 import audit_pb2
 from sidecar.cli.client import ClientOptions, connect, connected
 from sidecar.cli.command import group
+from sidecar.cli.evidence import check_evidence_, evidence, verify_server
 from sidecar.cli.exits import Exit
 from sidecar.cli.keyfiles import read_input, verifier_key
 from sidecar.cli.output import Page, emit, talk
@@ -35,6 +36,10 @@ _MAX_PROOF: Final = 4 * 1024 * 1024
 @group(name="audit")
 def audit() -> None:
     """Read, prove and verify the logs."""
+
+
+for _command in (verify_server, evidence, check_evidence_):
+    audit.add_command(_command)
 
 
 # -- verify ---------------------------------------------------------------------------------------

@@ -5,7 +5,8 @@ Laws:
 
 1. Every call has a deadline; a stream has one until it has begun.
 2. Nothing is guessed about who we are: the local socket (root, or whoever runs control), a client
-   certificate that was named, or, for development, the one that ``--as`` names.
+   certificate that was named, an API token in a file that was named, or, for development, the
+   certificate that ``--as`` names. A token is never taken from the command line.
 3. A mistake in a settings file must not stand between an operator and the kill switch: what is
    right in it is used to find control, and the rest is told.
 4. What the server says travels on as one of our own errors: message, reason, hint.
@@ -15,6 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import stat
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -32,9 +34,12 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from sidecar.api.v1 import (
     account_pb2_grpc,
     agent_pb2_grpc,
+    api_token_pb2_grpc,
     approval_pb2_grpc,
     audit_pb2_grpc,
     containment_pb2_grpc,
+    incident_pb2_grpc,
+    investigation_pb2_grpc,
     operation_pb2_grpc,
     policy_pb2_grpc,
     token_pb2_grpc,
@@ -59,6 +64,7 @@ from sidecar.safe_paths import read_secret_file
 from sidecar.settings import locate_state, split_address
 
 __all__ = [
+    "TOKEN_VARIABLE",
     "ClientOptions",
     "ControlClient",
     "connect",
@@ -73,6 +79,9 @@ _DOMAIN: Final = "holdfast"
 _MAX_UNIX_PATH: Final = 107
 _MIN_TIMEOUT_S, _MAX_TIMEOUT_S = 0.1, 600.0
 _MAX_PEM: Final = 256 * 1024
+_MAX_TOKEN: Final = 1024
+_TOKEN: Final = re.compile(r"hfat_[a-z2-7]{12}_[A-Za-z0-9_-]{43}").fullmatch
+TOKEN_VARIABLE: Final = "HOLDFAST_API_TOKEN_FILE"  # noqa: S105 - names a file
 CHANNEL_OPTIONS: Final = (
     ("grpc.enable_retries", 0),
     ("grpc.enable_http_proxy", 0),  # a proxy in the environment must not see an order to contain
@@ -91,6 +100,7 @@ class ClientOptions:
     key: Path | None = None
     ca: Path | None = None
     operator: str | None = None
+    token_file: Path | None = None
     timeout_s: float = 10.0
     config: Path | None = None
     state_dir: str | None = None
@@ -113,7 +123,7 @@ def connected(function: Callable[..., T]) -> Callable[..., T]:
     @wraps(function)
     def wrapper(**kwargs: Any) -> T:
         names = {name: kwargs.pop(f"client_{name}") for name in _OPTION_NAMES}
-        options = ClientOptions(**names)
+        options = _with_token_of_environment(ClientOptions(**names))
         _check(options)
         return function(options=options, **kwargs)
 
@@ -130,6 +140,9 @@ def connected(function: Callable[..., T]) -> Callable[..., T]:
             click.option("--ca", "client_ca", type=path, help="CA of control's certificate."),
             click.option("--as", "client_operator", metavar="NAME",
                          help="Operator whose development certificate to use (--dev only)."),
+            click.option("--api-token-file", "client_token_file", type=path, metavar="FILE",
+                         help="File with an API token, mode 0600. With --address alone: "
+                         f"${TOKEN_VARIABLE}."),
             click.option("--timeout", "client_timeout_s", metavar="SECONDS", default=10.0,
                          type=float, show_default=True,
                          help="How long to wait for control."),
@@ -143,18 +156,30 @@ def connected(function: Callable[..., T]) -> Callable[..., T]:
 
 
 _OPTION_NAMES: Final = (
-    "is_local", "address", "certificate", "key", "ca", "operator", "timeout_s", "config",
-    "state_dir", "runtime_dir",
+    "is_local", "address", "certificate", "key", "ca", "operator", "token_file", "timeout_s",
+    "config", "state_dir", "runtime_dir",
 )  # fmt: skip
+
+
+def _with_token_of_environment(options: ClientOptions) -> ClientOptions:
+    """Let the environment name the token file where an address, and nothing else, was given."""
+    named = os.environ.get(TOKEN_VARIABLE)
+    given = (options.certificate, options.key, options.operator, options.token_file)
+    if not named or options.address is None or any(item is not None for item in given):
+        return options
+    return replace(options, token_file=Path(named))
 
 
 def _check(options: ClientOptions) -> None:
     if not _MIN_TIMEOUT_S <= options.timeout_s <= _MAX_TIMEOUT_S:  # nan is not, either
         raise click.UsageError(f"--timeout is {_MIN_TIMEOUT_S} to {_MAX_TIMEOUT_S} seconds")
-    over_tls = (options.address, options.certificate, options.key, options.ca, options.operator)
+    over_tls = (
+        options.address, options.certificate, options.key, options.ca, options.operator,
+        options.token_file,
+    )  # fmt: skip
     if options.is_local and any(item is not None for item in over_tls):
         raise click.UsageError(
-            "--local is the root-only socket: it takes no certificate or address"
+            "--local is the root-only socket: it takes no certificate, token or address"
         )
     if options.operator is not None and (options.certificate or options.key):
         raise click.UsageError("--as names a certificate: leave --cert and --key out")
@@ -165,8 +190,14 @@ def _check(options: ClientOptions) -> None:
             split_address(options.address)
         except ValueError as exc:
             raise click.UsageError(f"--address: {exc}") from exc
-        if options.operator is None and options.certificate is None:
-            raise click.UsageError("--address needs --cert and --key, or --as NAME")
+        if options.operator is None and options.certificate is None and options.token_file is None:
+            raise click.UsageError(
+                "--address needs --cert and --key, --api-token-file, or --as NAME"
+            )
+    elif (
+        options.token_file is not None and options.operator is None and options.certificate is None
+    ):
+        raise click.UsageError("--api-token-file alone needs --address: where `token_listen` says")
 
 
 class ControlClient:
@@ -180,7 +211,10 @@ class ControlClient:
         self.audit = audit_pb2_grpc.AuditServiceStub(channel)
         self.approvals = approval_pb2_grpc.ApprovalServiceStub(channel)
         self.operations = operation_pb2_grpc.OperationServiceStub(channel)
+        self.investigation = investigation_pb2_grpc.InvestigationServiceStub(channel)
+        self.incidents = incident_pb2_grpc.IncidentServiceStub(channel)
         self.accounts = account_pb2_grpc.AccountServiceStub(channel)
+        self.api_tokens = api_token_pb2_grpc.ApiTokenServiceStub(channel)
         self.where = where
         self._timeout_s = timeout_s
 
@@ -238,7 +272,8 @@ async def connect(options: ClientOptions) -> AsyncIterator[ControlClient]:
 @asynccontextmanager
 async def _channel(options: ClientOptions) -> AsyncIterator[tuple[grpc.aio.Channel, str]]:
     layout, listen = options.locate()
-    if options.operator is not None or options.certificate is not None:
+    shown = (options.operator, options.certificate, options.token_file)
+    if any(item is not None for item in shown):
         address = options.address or control_address(layout, listen)
         credentials = _credentials(options, layout)
         channel = grpc.aio.secure_channel(address, credentials, options=CHANNEL_OPTIONS)
@@ -334,17 +369,30 @@ def _credentials(options: ClientOptions, layout: StateLayout) -> grpc.ChannelCre
     if options.operator is not None:
         certificate, key, own_ca = _development_files(layout.pki, options.operator)
         ca = ca or own_ca
-    assert certificate is not None  # noqa: S101 - _check() saw to it
-    assert key is not None  # noqa: S101
     if ca is None:
         raise ConfigurationError(
             "is missing", key="--ca", hint="name the CA that signed control's certificate"
         )
-    return grpc.ssl_channel_credentials(
+    credentials = grpc.ssl_channel_credentials(
         root_certificates=_read_pem(ca, "--ca"),
-        private_key=read_secret_file(key),
-        certificate_chain=_read_pem(certificate, "--cert"),
+        private_key=read_secret_file(key) if key is not None else None,
+        certificate_chain=_read_pem(certificate, "--cert") if certificate is not None else None,
     )
+    if options.token_file is None:
+        return credentials
+    token = grpc.access_token_call_credentials(_read_token(options.token_file))
+    return grpc.composite_channel_credentials(credentials, token)
+
+
+def _read_token(path: Path) -> str:
+    text = read_secret_file(path, max_bytes=_MAX_TOKEN).decode("ascii", "replace").strip()
+    if not _TOKEN(text):
+        raise ConfigurationError(
+            f"{path} holds no API token",
+            key="--api-token-file",
+            hint="make one with `holdfast api-tokens create … --secret-file FILE`",
+        )
+    return text
 
 
 def _development_files(pki: Path, operator: str) -> tuple[Path, Path, Path]:

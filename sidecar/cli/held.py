@@ -155,6 +155,10 @@ def _headline(operation: types_pb2.Operation, state: str) -> str:
             return "held: nothing is done until another human grants it"
         case Operation.STATE_RUNNING:
             return "granted, and being carried out"
+        case Operation.STATE_DONE if operation.action == "confirm":
+            return "granted: the answer is yes"
+        case Operation.STATE_REFUSED if operation.action == "confirm":
+            return "refused: the answer is no"
         case Operation.STATE_DONE:
             return "granted and carried out"
         case Operation.STATE_REFUSED:

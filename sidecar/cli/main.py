@@ -47,7 +47,18 @@ _COMMANDS: Final = {
     "tokens": (_M + "tokens", "tokens", "Revoke the tokens that agents carry."),
     "agents": (_M + "inventory", "agents", "Agents: declared, served, contained."),
     "tools": (_M + "inventory", "tools", "Tools: declared and asked for."),
+    "investigate": (
+        _M + "investigate",
+        "investigate",
+        "What an agent did, what it can have touched.",
+    ),
+    "incidents": (_M + "incidents", "incidents", "Records of agents that went wrong."),
     "accounts": (_M + "accounts", "accounts", "Passkeys of operators: enrol, list, remove."),
+    "api-tokens": (
+        _M + "api_tokens",
+        "api_tokens",
+        "Tokens for automation: create, list, rotate, revoke.",
+    ),
     "policy": (_M + "policy", "policy", "Check, test, explain and reload the policy bundle."),
     "audit": (_M + "audit", "audit", "Read, prove and verify the logs."),
     "config": (_M + "config", "config", "Settings: what they are and where they come from."),

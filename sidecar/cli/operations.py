@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``holdfast operations``: orders that a human must grant first, and what came of them."""
+"""``holdfast operations``: what a human must grant first, and what came of it; and questions."""
 
 from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
+from pathlib import Path
+from typing import Final
 
 import click
 
@@ -13,12 +15,23 @@ from sidecar.cli.client import ClientOptions, connect, connected
 from sidecar.cli.command import group
 from sidecar.cli.contain import parse_duration
 from sidecar.cli.exits import Exit
-from sidecar.cli.held import operation_data, operation_exit, show_operation, until_ended
+from sidecar.cli.held import (
+    operation_data,
+    operation_exit,
+    rehearsal,
+    show_operation,
+    until_ended,
+)
+from sidecar.cli.keyfiles import read_input
 from sidecar.cli.names import resource_name
 from sidecar.cli.output import Page, emit
 from sidecar.clock import SystemClock
+from sidecar.errors import UntrustedInputError
+from sidecar.ids import RandomIds
 
 __all__ = ["operations"]
+
+_MAX_DETAILS_BYTES: Final = 16 * 1024
 
 
 @group(name="operations")
@@ -59,6 +72,81 @@ async def _list(options: ClientOptions, request: operation_pb2.ListOperationsReq
     data = {"operations": rows, "next_page_token": answer.next_page_token or None}
     emit("OperationList", data, show)
     return Exit.OK
+
+
+@operations.command(
+    name="ask",
+    examples=(
+        'holdfast operations ask "May the backup of 14:00 be restored?" --agent banking',
+        'holdfast operations ask "Reimage host 17?" --details @why.txt --wait 30m --json',
+    ),
+)
+@click.argument("question")
+@click.option("--details", default="", help="What to know before answering; @FILE reads a file.")
+@click.option("--agent", default="", help="The agent it is about; its owner may not answer.")
+@click.option("--wait", metavar="DURATION", help="Wait this long (90s, 30m, …) for the answer.")
+@click.option("--dry-run", is_flag=True, help="Say who could answer, and ask nobody.")
+@click.option("--request-id", help="Makes a retry the same question; default: a fresh one.")
+@connected
+def ask(
+    options: ClientOptions,
+    question: str,
+    details: str,
+    agent: str,
+    wait: str | None,
+    dry_run: bool,
+    request_id: str | None,
+) -> Exit:
+    """Ask humans QUESTION, to be granted or refused. Nothing but the answer comes of it.
+
+    Exits 0 if it was granted, 4 while it waits, 3 if it was refused, expired or cancelled.
+    """
+    request = operation_pb2.RequestConfirmationRequest(
+        request_id=request_id or RandomIds().new("cli"),
+        question=question,
+        details=_text_of(details),
+        agent=agent,
+        validate_only=dry_run,
+    )
+    return asyncio.run(_ask(options, request, parse_duration(wait) if wait else None))
+
+
+def _text_of(given: str) -> str:
+    if not given.startswith("@"):
+        return given
+    try:
+        return read_input(Path(given[1:]), max_bytes=_MAX_DETAILS_BYTES).decode("utf-8")
+    except UnicodeDecodeError as exc:
+        raise UntrustedInputError("the details are no text in UTF-8") from exc
+
+
+async def _ask(
+    options: ClientOptions,
+    request: operation_pb2.RequestConfirmationRequest,
+    wait: timedelta | None,
+) -> Exit:
+    async with connect(options) as client:
+        answer = await client.ask(client.operations.RequestConfirmation, request)
+        operation = answer.operation
+        if not request.validate_only:
+            operation = await until_ended(client, operation, wait)
+    now_ns = SystemClock().wall_ns()
+
+    def show(page: Page) -> None:
+        if request.validate_only:
+            page.line(rehearsal(operation))
+            page.line(f"may answer: {', '.join(operation.approvers) or 'nobody'}")
+            return
+        show_operation(page, operation, now_ns=now_ns)
+
+    data = {
+        "operation": operation_data(operation),
+        "validate_only": request.validate_only,
+        "repeated_request": answer.repeated_request,
+        "request_id": request.request_id,
+    }
+    emit("Operation", data, show)
+    return Exit.OK if request.validate_only else operation_exit(operation)
 
 
 @operations.command(

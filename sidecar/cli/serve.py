@@ -52,7 +52,7 @@ _DIGEST = re.compile(r"[0-9a-f]{64}", re.ASCII)
     "ack_timeout_s", "wide_blast_share", "isolation_grace_s", "log_style", "log_level",
     "metrics_listen", "anchor_file", "console_listen", "console_url", "console_certificate",
     "console_key", "oidc_issuer", "oidc_client_id", "oidc_client_secret_file", "notifications",
-    "max_pending_approvals",
+    "max_pending_approvals", "api_listen", "token_listen",
 )  # fmt: skip
 def control(is_dev: bool, accept_policy: str, config: Path | None, **flags: Any) -> Exit:
     """Run control until SIGTERM: containment, revocation, policy and audit of this host."""

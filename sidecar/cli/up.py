@@ -28,7 +28,11 @@ from sidecar.supervisor.process import ManagedProcess, holdfast_command
 __all__ = ["up"]
 
 _OWN_DIRECTORY_MODE: Final = 0o711
-_DEV_CONSOLE: Final = "127.0.0.1:7444"
+_DEV_LISTENERS: Final = {
+    "console_listen": "127.0.0.1:7444",
+    "api_listen": "127.0.0.1:7445",
+    "token_listen": "127.0.0.1:7446",
+}
 _STOP_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -52,7 +56,9 @@ _STOP_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     multiple=True,
     help="An agent to start a gate for; default: every agent of the bundle.",
 )
-@setting("state_dir", "runtime_dir", "bundle", "listen", "console_listen")  # fmt: skip
+@setting(
+    "state_dir", "runtime_dir", "bundle", "listen", "console_listen", "api_listen", "token_listen"
+)
 def up(is_dev: bool, agents: tuple[str, ...], config: Path | None, **flags: Any) -> Exit:
     """Start control and one gate per agent, and keep them together until Ctrl-C.
 
@@ -60,8 +66,13 @@ def up(is_dev: bool, agents: tuple[str, ...], config: Path | None, **flags: Any)
     """
     settings = Settings.load(flags=flags, config=config, is_dev=is_dev)
     settings.check_for_control(is_dev=is_dev)
-    if is_dev and settings.origin_of("console_listen") == "default":
-        settings = settings.model_copy(update={"console_listen": _DEV_CONSOLE})
+    if is_dev:
+        update = {
+            name: address
+            for name, address in _DEV_LISTENERS.items()
+            if settings.origin_of(name) == "default"
+        }
+        settings = settings.model_copy(update=update)
     check_agents(agents)
     chosen = agents_of(settings, agents)
     pass_on({**flags, "metrics_listen": ""}, config)
@@ -138,7 +149,7 @@ def _control(settings: Settings, *, is_dev: bool) -> ManagedProcess:
             variable_of("state_dir"): str(layout.root),
             variable_of("runtime_dir"): str(layout.runtime),
             variable_of("metrics_listen"): settings.metrics_listen,
-            variable_of("console_listen"): settings.console_listen,
+            **{variable_of(name): getattr(settings, name) for name in _DEV_LISTENERS},
         },
     )  # fmt: skip
 
@@ -186,6 +197,8 @@ def _tell(settings: Settings, host: Host, *, is_dev: bool) -> None:
         "dev": is_dev,
         "address": address,
         "console": settings.console_origin,
+        "api": f"https://{settings.api_listen}" if settings.api_listen else "",
+        "token_address": settings.token_listen,
         "local_socket": str(layout.local_socket),
         "agents": sockets,
         "certificates": certificates,
@@ -196,6 +209,8 @@ def _tell(settings: Settings, host: Host, *, is_dev: bool) -> None:
     rows: list[tuple[str, object]] = [
         ("control", f"{address} and {layout.local_socket}"),
         *((("console", settings.console_origin),) if settings.console_origin else ()),
+        *((("JSON API", f"https://{settings.api_listen}"),) if settings.api_listen else ()),
+        *((("API tokens", settings.token_listen),) if settings.token_listen else ()),
         *((f"agent {name}", socket) for name, socket in sockets.items()),
         ("logs", layout.logs),
         *((f"operator {name}", layout.pki / f"{name}.pem") for name in operators),

@@ -16,6 +16,7 @@ from typing import Any, Final
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from sidecar.api.v1 import agent_pb2, audit_pb2, containment_pb2, policy_pb2, token_pb2, types_pb2
+from sidecar.audit.entry import format_time
 from sidecar.cli.output import Page
 from sidecar.clock import NS_PER_SECOND
 
@@ -24,6 +25,7 @@ __all__ = [
     "directive_data",
     "effect_name",
     "entry_data",
+    "entry_time",
     "enum_name",
     "level_name",
     "policy_set_data",
@@ -52,6 +54,11 @@ def time_text(moment: Timestamp) -> str | None:
         return None
     moment_us = whole + timedelta(microseconds=moment.nanos // 1000)
     return moment_us.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def entry_time(moment: Timestamp) -> str:
+    """Return *moment* as log entries write it, with all nine digits."""
+    return format_time(moment.seconds * NS_PER_SECOND + moment.nanos)
 
 
 def remaining_text(moment: Timestamp, *, now_ns: int) -> str:

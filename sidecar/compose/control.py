@@ -8,6 +8,7 @@ import os
 import signal
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,12 +22,16 @@ from sidecar.api.v1 import (
     account_pb2_grpc,
     agent_pb2,
     agent_pb2_grpc,
+    api_token_pb2,
+    api_token_pb2_grpc,
     approval_pb2,
     approval_pb2_grpc,
     audit_pb2,
     audit_pb2_grpc,
     containment_pb2,
     containment_pb2_grpc,
+    incident_pb2,
+    investigation_pb2,
     operation_pb2,
     operation_pb2_grpc,
     policy_pb2,
@@ -34,10 +39,13 @@ from sidecar.api.v1 import (
     token_pb2,
     token_pb2_grpc,
 )
+from sidecar.apitokens.service import ApiTokens, ApiTokenStore, UnusableStore
+from sidecar.apitokens.store_sqlite import SqliteApiTokens
 from sidecar.audit.anchors import AnchorFile
 from sidecar.audit.log import AuditLog
 from sidecar.clock import SystemClock
 from sidecar.compose.approving import Approving
+from sidecar.compose.investigating import Investigating
 from sidecar.containment.acks import AckTracker
 from sidecar.containment.answers import AuditPosition, ServiceLimits
 from sidecar.containment.events import RevocationRule, encode_rule
@@ -48,13 +56,22 @@ from sidecar.containment.rules import BlastLimit, FleetAgent
 from sidecar.containment.service import ContainmentService
 from sidecar.containment.store_sqlite import SqliteHistory
 from sidecar.control.accounts import AccountServicer
+from sidecar.control.admission import Admission, methods_of, via
 from sidecar.control.agents import AgentServicer
+from sidecar.control.api_tokens import ApiTokenServicer
 from sidecar.control.approvals import ApprovalServicer
 from sidecar.control.audit import AuditServicer
 from sidecar.control.containment import ContainmentServicer, TokenServicer
+from sidecar.control.evidence import EvidenceSource
 from sidecar.control.gates import GateRegistry, Snapshot, SyncServicer
-from sidecar.control.identity import LocalIdentity, TlsIdentity
-from sidecar.control.interceptor import AuthorizationInterceptor, methods_of
+from sidecar.control.identity import (
+    CallerIdentity,
+    Identities,
+    LocalIdentity,
+    TlsIdentity,
+    TokenIdentity,
+)
+from sidecar.control.interceptor import AuthorizationInterceptor
 from sidecar.control.logs import HostLogs
 from sidecar.control.operations import OperationServicer
 from sidecar.control.pki import InsecureDevelopmentPki
@@ -64,7 +81,15 @@ from sidecar.control.policy_archive import PolicyArchive
 from sidecar.control.policy_start import PolicyAtStart, policy_at_start
 from sidecar.control.probes import ControlMetrics
 from sidecar.control.replay import ContainmentVerifier
-from sidecar.control.server import INTERNAL_OPTIONS, bind_tls, bind_unix, tls_credentials
+from sidecar.control.routes import Routes
+from sidecar.control.server import (
+    INTERNAL_OPTIONS,
+    TOKEN_OPTIONS,
+    HealthCheckAlone,
+    bind_tls,
+    bind_unix,
+    tls_credentials,
+)
 from sidecar.errors import ConfigurationError, EnvironmentFailure, HoldfastError, NotDurableError
 from sidecar.internal.v1 import sync_pb2_grpc
 from sidecar.keys import load_or_create_key
@@ -97,6 +122,9 @@ _METHODS: Final = methods_of(
             (approval_pb2, "ApprovalService"),
             (operation_pb2, "OperationService"),
             (account_pb2, "AccountService"),
+            (api_token_pb2, "ApiTokenService"),
+            (investigation_pb2, "InvestigationService"),
+            (incident_pb2, "IncidentService"),
         )
     )
 )
@@ -139,6 +167,7 @@ class _Control:
         clock: SystemClock,
     ) -> None:
         self.approving: Approving
+        self.api_tokens: ApiTokens
         self._settings = settings
         self._writer = writer
         self._audit = audit
@@ -242,6 +271,14 @@ class _Control:
             clock=clock,
             boot_id=boot_id,
         )
+        control.api_tokens = ApiTokens(
+            store=_open_api_tokens(layout.api_tokens, stack),
+            audit=sink,
+            operators=lambda: policy.operators().values(),
+            clock=clock,
+        )
+        await control.api_tokens.start()
+        stack.push_async_callback(control.api_tokens.aclose)
         if settings.metrics_listen:
             metrics = Metrics()
             probes = ControlMetrics(
@@ -300,6 +337,7 @@ class _Control:
         await self.approving.start(stack)
         running = asyncio.create_task(self._service.run())
         failed = asyncio.create_task(self._service.failed.wait())
+        noting = asyncio.create_task(self.api_tokens.run())
         logs = HostLogs(
             audit=self._audit,
             directory=layout.control_audit,
@@ -309,11 +347,33 @@ class _Control:
         stack.callback(logs.close)
         approvals = ApprovalServicer(approvals=self.approving.approvals, urls=self.approving.url)
         self.approving.watchers.append(lambda: approvals.watchers)
+        investigating = Investigating.open(
+            self._settings,
+            stack,
+            logs=logs,
+            gates=self._gates,
+            policy=self._policy,
+            service=self._service,
+            audit=_AuditSink(self._audit),
+            clock=self._clock,
+        )
 
-        def register(server: grpc.aio.Server) -> None:
-            self._register(server, logs, approvals)
+        def register(server: Any) -> None:
+            self._register(server, logs, approvals, investigating)
+            health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
 
-        credentials = self._credentials(is_dev=is_dev)
+        def register_for_tokens(server: Any) -> None:
+            self._register(server, logs, approvals, investigating)
+            health_pb2_grpc.add_HealthServicer_to_server(HealthCheckAlone(self._health), server)
+
+        tls = self._tls_files(is_dev=is_dev)
+        admission = Admission(methods=_METHODS, refused=self._record_refusal, clock=self._clock)
+        stack.push_async_callback(admission.aclose)
+        identities = Identities(operators=self._policy, clock=self._clock, tokens=self.api_tokens)
+
+        def lets_in(identity: CallerIdentity) -> list[AuthorizationInterceptor]:
+            return [AuthorizationInterceptor(identity=identity, admission=admission)]
+
         # It would say SERVING by itself, on the first listener before the last one is there.
         await self._health.set("", health_pb2.HealthCheckResponse.NOT_SERVING)
         servers = [
@@ -322,22 +382,51 @@ class _Control:
                 options=INTERNAL_OPTIONS, mode=0o660,
             ),
             await bind_unix(
-                layout.local_socket, [self._interceptor(LocalIdentity())], register,
-                options=(), mode=0o600,
+                layout.local_socket, lets_in(LocalIdentity()), register, options=(), mode=0o600
             ),
             await bind_tls(
                 self._settings.listen,
-                credentials,
-                [self._interceptor(TlsIdentity(operators=self._policy, clock=self._clock))],
+                tls_credentials(certificate=tls.certificate, key=tls.key, client_ca=tls.client_ca),
+                lets_in(TlsIdentity(identities)),
                 register,
             ),
         ]  # fmt: skip
+        if self._settings.token_listen:
+            servers.append(
+                await bind_tls(
+                    self._settings.token_listen,
+                    tls_credentials(certificate=tls.certificate, key=tls.key, client_ca=None),
+                    lets_in(TokenIdentity(identities)),
+                    register_for_tokens,
+                    setting="token_listen",
+                    options=TOKEN_OPTIONS,
+                )
+            )
+        if self._settings.api_listen:
+            # Imported here: a control without the JSON twin needs none of it.
+            from sidecar.compose.jsonapi import serve_jsonapi
+
+            routes = Routes()
+            self._register(routes, logs, approvals, investigating)
+            await serve_jsonapi(
+                self._settings,
+                stack,
+                routes=routes,
+                admission=admission,
+                identities=identities,
+                service=self._service,
+                certificate=tls.certificate,
+                key=tls.key,
+                client_ca=tls.client_ca,
+                clock=self._clock,
+            )
         if self.approving.accounts is not None:
             await self._serve_console(stack, logs, is_dev=is_dev)
         await self._health.set("", health_pb2.HealthCheckResponse.SERVING)
         log.info("control serves", listen=self._settings.listen, pid=os.getpid(),
                  local_socket=str(layout.local_socket),
-                 console=self._settings.console_origin)  # fmt: skip
+                 console=self._settings.console_origin, api=self._settings.api_listen,
+                 for_automation=self._settings.token_listen)  # fmt: skip
         waiting = asyncio.create_task(stop.wait())
         try:
             await asyncio.wait({running, failed, waiting}, return_when=asyncio.FIRST_COMPLETED)
@@ -348,9 +437,10 @@ class _Control:
                 )
         finally:
             await asyncio.gather(*(server.stop(_STOP_GRACE_S) for server in servers))
-            for task in (running, failed, waiting):
+            tasks = (running, failed, waiting, noting)
+            for task in tasks:
                 task.cancel()
-            await asyncio.gather(running, failed, waiting, return_exceptions=True)
+            await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _serve_console(self, stack: AsyncExitStack, logs: HostLogs, *, is_dev: bool) -> None:
         # Imported here: a control without a console needs none of it.
@@ -370,10 +460,10 @@ class _Control:
         )
         self.approving.watchers.append(watchers)
 
-    def _credentials(self, *, is_dev: bool) -> grpc.ServerCredentials:
+    def _tls_files(self, *, is_dev: bool) -> _TlsFiles:
         settings = self._settings
         if settings.tls_certificate and settings.tls_key and settings.client_ca:
-            return tls_credentials(
+            return _TlsFiles(
                 certificate=settings.tls_certificate,
                 key=settings.tls_key,
                 client_ca=settings.client_ca,
@@ -384,18 +474,14 @@ class _Control:
             settings.layout.pki, [(operator.name, operator.identity) for operator in operators]
         )
         log.warning("DEVELOPMENT CERTIFICATES: never in production", directory=str(pki.directory))
-        return tls_credentials(
+        return _TlsFiles(
             certificate=pki.certificate("server"), key=pki.key("server"), client_ca=pki.ca
         )
 
-    def _interceptor(self, identity: LocalIdentity | TlsIdentity) -> AuthorizationInterceptor:
-        return AuthorizationInterceptor(
-            identity=identity, methods=_METHODS, refused=self._record_refusal
-        )
-
     async def _record_refusal(
-        self, method: str, operator: Operator | None, error: HoldfastError
+        self, method: str, operator: Operator | None, error: HoldfastError, omitted: int
     ) -> None:
+        token = operator.token if operator is not None else getattr(error, "token", "")
         await self._audit.durable(
             self._audit.append(
                 {
@@ -403,13 +489,20 @@ class _Control:
                     "method": method,
                     "operator": operator.name if operator is not None else "",
                     "reason": error.reason.value,
+                    **({"via": via(token)} if token else {}),
+                    **({"omitted": omitted} if omitted else {}),
                 }
             )
         )
 
     def _register(
-        self, server: grpc.aio.Server, logs: HostLogs, approvals: ApprovalServicer
+        self,
+        server: Any,
+        logs: HostLogs,
+        approvals: ApprovalServicer,
+        investigating: Investigating,
     ) -> None:
+        """Add every servicer to *server*, a gRPC server or ``Routes``."""
         service, gates, policy = self._service, self._gates, self._policy
         operations = self.approving.operations
         operation_servicer = OperationServicer(
@@ -426,8 +519,16 @@ class _Control:
         )
         token_pb2_grpc.add_TokenServiceServicer_to_server(TokenServicer(service=service), server)
         audit_pb2_grpc.add_AuditServiceServicer_to_server(
-            AuditServicer(audit=self._audit, logs=logs, gates=gates), server
+            AuditServicer(
+                audit=self._audit,
+                logs=logs,
+                gates=gates,
+                evidence=EvidenceSource(logs=logs, traces=investigating.traces),
+                clock=self._clock,
+            ),
+            server,
         )
+        investigating.register(server)
         agent_pb2_grpc.add_AgentServiceServicer_to_server(
             AgentServicer(policy=policy, gates=gates, containment=lambda: service.state), server
         )
@@ -442,11 +543,13 @@ class _Control:
         )
         approval_pb2_grpc.add_ApprovalServiceServicer_to_server(approvals, server)
         operation_pb2_grpc.add_OperationServiceServicer_to_server(operation_servicer, server)
+        api_token_pb2_grpc.add_ApiTokenServiceServicer_to_server(
+            ApiTokenServicer(tokens=self.api_tokens), server
+        )
         if self.approving.accounts is not None:
             account_pb2_grpc.add_AccountServiceServicer_to_server(
                 AccountServicer(accounts=self.approving.accounts), server
             )
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
 
     def _register_internal(self, server: grpc.aio.Server) -> None:
         sync_pb2_grpc.add_SyncServiceServicer_to_server(
@@ -477,6 +580,15 @@ class _Control:
             digest=bundle.digest,
             files=bundle.files,
         )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _TlsFiles:
+    """What control shows over TLS, and whose certificates it takes."""
+
+    certificate: Path
+    key: Path
+    client_ca: Path
 
 
 class _Fleet:
@@ -570,5 +682,14 @@ def _open_revocations(path: Path, stack: AsyncExitStack) -> RevocationArchive:
     except EnvironmentFailure as exc:
         log.error("the revocations cannot be read: gates stay unready", problem=str(exc))
         return _UnreadableArchive(exc)
+    stack.callback(store.close)
+    return store
+
+
+def _open_api_tokens(path: Path, stack: AsyncExitStack) -> ApiTokenStore:
+    try:
+        store = SqliteApiTokens(path)
+    except EnvironmentFailure as exc:
+        return UnusableStore(exc)  # which is told when it is read
     stack.callback(store.close)
     return store

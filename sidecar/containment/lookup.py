@@ -23,7 +23,7 @@ from sidecar.containment.mirror import Mirror
 from sidecar.containment.orders import RevocationOrder
 from sidecar.containment.rules import Fleet, covered_agents
 from sidecar.errors import HoldfastError, NotFoundError
-from sidecar.model import Directive, TargetKind
+from sidecar.model import Directive, Target, TargetKind
 
 __all__ = ["Lookup"]
 
@@ -67,7 +67,13 @@ class Lookup:
         return entry
 
     async def page(
-        self, *, include_ended: bool, before_epoch: int | None, limit: int, agent: str
+        self,
+        *,
+        include_ended: bool,
+        before_epoch: int | None,
+        limit: int,
+        agent: str,
+        target: Target | None = None,
     ) -> DirectivePage:
         """Return directives, newest first; see ``ContainmentService.list_directives``."""
         limit = max(1, min(limit, _MAX_PAGE))
@@ -99,6 +105,7 @@ class Lookup:
                 if down_to <= epoch < below
                 and (include_ended or entry.state is DirectiveState.ACTIVE)
                 and (not agent or agent in covered_agents(entry.directive.target, fleet))
+                and (target is None or entry.directive.target == target)
             ]
             below = down_to
             if not below:

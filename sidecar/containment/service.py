@@ -97,7 +97,7 @@ from sidecar.errors import (
     PreconditionError,
 )
 from sidecar.latch.writer import LatchWriter
-from sidecar.model import Directive, Level, Operator, TargetKind
+from sidecar.model import Directive, Level, Operator, Target, TargetKind
 
 __all__ = ["ContainmentService"]
 
@@ -279,6 +279,7 @@ class ContainmentService:
         before_epoch: int | None = None,
         limit: int = 100,
         agent: str = "",
+        target: Target | None = None,
     ) -> DirectivePage:
         """Return directives, newest first.
 
@@ -287,9 +288,14 @@ class ContainmentService:
             before_epoch: From the last page.
             limit: At most this many, and at most 1,000.
             agent: Only those that reach this agent.
+            target: Only those with exactly this target.
         """
         return await self._lookup.page(
-            include_ended=include_ended, before_epoch=before_epoch, limit=limit, agent=agent
+            include_ended=include_ended,
+            before_epoch=before_epoch,
+            limit=limit,
+            agent=agent,
+            target=target,
         )
 
     async def get_receipt(self, epoch: int) -> SignedReceipt:

@@ -8,8 +8,11 @@ Laws:
 2. What is none of the caller's business is answered exactly like what does not exist, a name that
    cannot exist included: the same status, the same words, nothing that repeats the name.
 3. The canonical form goes to humans with the request's role only. Automation, and whoever may
-   merely audit or asked for it, reads who wants to run what, and no argument.
+   merely audit or contain or asked for it, reads who wants to run what, and no argument. Whoever
+   may merely contain reads so of agents' calls, not of colleagues' actions, and not why people
+   voted as they did: people quote.
 4. A long stream asks anew, for each message, who its caller is by then.
+5. For a caller that is limited to some agents, what is not about one of them does not exist.
 """
 
 from __future__ import annotations
@@ -28,7 +31,7 @@ from sidecar.approvals.answers import Ballot
 from sidecar.approvals.eligibility import fold
 from sidecar.approvals.service import Approvals
 from sidecar.approvals.transitions import missing
-from sidecar.approvals.values import Approval, ApprovalState
+from sidecar.approvals.values import Approval, ApprovalState, Request, RequestKind
 from sidecar.control.convert import approval_message, channel_of, page_of, verdict_of
 from sidecar.control.interceptor import caller, current_caller
 from sidecar.errors import (
@@ -39,8 +42,9 @@ from sidecar.errors import (
 )
 from sidecar.identifiers import check_agent_id, check_request_id
 from sidecar.model import Operator, OperatorKind, Role
+from sidecar.operations.forms import agent_in
 
-__all__ = ["ApprovalServicer", "approver_names", "page_token_of"]
+__all__ = ["ApprovalServicer", "approver_names", "is_within", "page_token_of"]
 
 _NAME: Final = re.compile(r"approvals/(apr_[0-9a-f]{32})", re.ASCII)
 _TOKEN: Final = re.compile(r"apr_[0-9a-f]{32}", re.ASCII)
@@ -77,6 +81,14 @@ def id_of(name: str) -> str:
     if match is None:
         raise missing()
     return match[1]
+
+
+def is_within(request: Request, operator: Operator) -> bool:
+    """Return whether *request* is about what *operator* is limited to, if they are limited."""
+    if not operator.agents:
+        return True
+    agent = agent_in(request)
+    return bool(agent) and operator.may_touch(agent)
 
 
 def approver_names(approvals: Approvals, approval: Approval) -> tuple[str, ...]:
@@ -190,7 +202,7 @@ class ApprovalServicer(approval_pb2_grpc.ApprovalServiceServicer):
         """Return one that the caller may see."""
         operator = caller()
         approval = await self._approvals.get(id_of(request.name))
-        if not self._approvals.may_see(approval, operator):
+        if not self._may_read(approval, operator):
             raise missing()  # law 2
         return approval_pb2.GetApprovalResponse(approval=self._message(approval, operator))
 
@@ -233,7 +245,7 @@ class ApprovalServicer(approval_pb2_grpc.ApprovalServiceServicer):
                 operator = watcher.operator = current_caller()  # law 4
                 if approval.version <= told.get(approval.id, 0):
                     continue  # it was in the list already
-                is_known = approval.id in told and self._approvals.may_see(approval, operator)
+                is_known = approval.id in told and self._may_read(approval, operator)
                 if not is_known and not self._is_wanted(approval, operator, is_mine=is_mine):
                     continue
                 if approval.is_live:
@@ -247,9 +259,17 @@ class ApprovalServicer(approval_pb2_grpc.ApprovalServiceServicer):
     # -- who may see what -------------------------------------------------------------------------
 
     def _is_wanted(self, approval: Approval, operator: Operator, *, is_mine: bool) -> bool:
-        return self._approvals.may_see(approval, operator) and (
+        return self._may_read(approval, operator) and (
             not is_mine or self._approvals.may_decide(approval, operator)
         )
+
+    def _may_read(self, approval: Approval, operator: Operator) -> bool:
+        if not is_within(approval.request, operator):
+            return False  # law 5
+        if self._approvals.may_see(approval, operator):
+            return True
+        is_call = approval.request.kind is RequestKind.CALL
+        return is_call and Role.CONTAIN in operator.roles  # law 3
 
     def _message(self, approval: Approval, operator: Operator) -> approval_pb2.Approval:
         return approval_message(
@@ -257,6 +277,7 @@ class ApprovalServicer(approval_pb2_grpc.ApprovalServiceServicer):
             url=self._urls(approval.id),
             approvers=approver_names(self._approvals, approval),
             is_shown=_is_member(operator, approval.request.role),  # law 3
+            has_reasons=self._approvals.may_see(approval, operator),
         )
 
     # -- streams ----------------------------------------------------------------------------------

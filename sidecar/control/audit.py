@@ -1,5 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reads and proves the logs of this host: control's own and its gates'."""
+"""Reads and proves the logs of this host: control's own and its gates'.
+
+Laws:
+
+1. Every read of the disk happens off the event loop.
+2. Logs are verified by the offline verifier, one at a time: whoever asks often waits, and nobody else
+   waits for them.
+"""
 
 from __future__ import annotations
 
@@ -22,23 +29,52 @@ from sidecar.audit.reader import (
     read_entries,
     signed_size,
 )
+from sidecar.clock import Clock, SystemClock
+from sidecar.control.convert import timestamp
+from sidecar.control.evidence import EvidenceSource
 from sidecar.control.gates import GateRegistry
 from sidecar.control.logs import OWN_LOG, HostLogs
-from sidecar.errors import ErrorReason, NotFoundError, UntrustedInputError
+from sidecar.errors import (
+    EnvironmentFailure,
+    ErrorReason,
+    HoldfastError,
+    NotFoundError,
+    UntrustedInputError,
+)
 
 __all__ = ["AuditServicer"]
 
 _T = TypeVar("_T")
 _MAX_PAGE = 1000
+_MAX_PROBLEMS = 10
 
 
 class AuditServicer(audit_pb2_grpc.AuditServiceServicer):
-    """Answers ``AuditService``; every read of the disk happens off the event loop."""
+    """Answers ``AuditService``.
 
-    def __init__(self, *, audit: AuditLog, logs: HostLogs, gates: GateRegistry) -> None:
+    Args:
+        audit: Control's own log.
+        logs: The logs of this host.
+        gates: The gates that wrote the others.
+        evidence: Takes evidence out of them; None where none is given out.
+        clock: Time.
+    """
+
+    def __init__(
+        self,
+        *,
+        audit: AuditLog,
+        logs: HostLogs,
+        gates: GateRegistry,
+        evidence: EvidenceSource | None = None,
+        clock: Clock | None = None,
+    ) -> None:
         self._audit = audit
         self._logs = logs
         self._gates = gates
+        self._evidence = evidence
+        self._clock = clock or SystemClock()
+        self._verifying = asyncio.Lock()
 
     async def ListEntries(  # noqa: N802 - the names are the proto's
         self, request: audit_pb2.ListEntriesRequest, context: grpc.aio.ServicerContext
@@ -118,6 +154,48 @@ class AuditServicer(audit_pb2_grpc.AuditServiceServicer):
             )
 
         return await self._read(read)
+
+    async def VerifyLogs(  # noqa: N802
+        self, request: audit_pb2.VerifyLogsRequest, context: grpc.aio.ServicerContext
+    ) -> audit_pb2.VerifyLogsResponse:
+        """Verify one log, or all of them, from their files (law 2)."""
+        names = [self._logs.directory(request.log)[0]] if request.log else self._logs.names()
+        async with self._verifying:
+            reports = [await self._verified(name) for name in sorted(names)]
+        response = audit_pb2.VerifyLogsResponse(
+            reports=reports, ok=all(report.ok for report in reports)
+        )
+        response.verify_time.CopyFrom(timestamp(self._clock.wall_ns()))
+        return response
+
+    async def _verified(self, name: str) -> audit_pb2.VerifyLogsResponse.Report:
+        checkpoint = ""
+        try:
+            checkpoint = await self._logs.checkpoint(name)
+            report = await self._logs.verify(name, held=[checkpoint])
+        except (HoldfastError, OSError) as exc:
+            what = exc.message if isinstance(exc, HoldfastError) else "the log cannot be read"
+            return audit_pb2.VerifyLogsResponse.Report(
+                log=name, ok=False, problems=[what], checkpoint=checkpoint
+            )
+        return audit_pb2.VerifyLogsResponse.Report(
+            log=name,
+            ok=report.ok,
+            size=report.size,
+            problems=[
+                f"{problem.what}{'' if problem.index is None else f' (entry {problem.index})'}"
+                for problem in report.problems[:_MAX_PROBLEMS]
+            ],
+            checkpoint=checkpoint,
+        )
+
+    async def ExportEvidence(  # noqa: N802
+        self, request: audit_pb2.ExportEvidenceRequest, context: grpc.aio.ServicerContext
+    ) -> audit_pb2.ExportEvidenceResponse:
+        """Return what was recorded of an agent, each entry with its proof."""
+        if self._evidence is None:
+            raise EnvironmentFailure("this control gives out no evidence")
+        return await self._evidence.export(request)
 
     async def _read(self, read: Callable[..., _T], *arguments: Path) -> _T:
         try:

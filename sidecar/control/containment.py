@@ -170,11 +170,13 @@ class ContainmentServicer(containment_pb2_grpc.ContainmentServiceServicer):
     ) -> containment_pb2.ListDirectivesResponse:
         """List directives, newest first."""
         limit, before = page_of(request.page_size, request.page_token)
+        target = target_of(request.target) if request.HasField("target") else None
         page = await self._service.list_directives(
             include_ended=request.include_ended,
             before_epoch=before or None,
             limit=limit,
             agent=check_agent_id(request.agent) if request.agent else "",
+            target=target,
         )
         return containment_pb2.ListDirectivesResponse(
             directives=[entry_message(entry) for entry in page.entries],

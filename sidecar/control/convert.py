@@ -9,7 +9,7 @@ from typing import Final
 
 from google.protobuf import duration_pb2, timestamp_pb2
 
-from sidecar.api.v1 import approval_pb2, token_pb2, types_pb2
+from sidecar.api.v1 import approval_pb2, investigation_pb2, token_pb2, types_pb2
 from sidecar.approvals.challenge import grant_challenge
 from sidecar.approvals.values import (
     Approval,
@@ -24,6 +24,7 @@ from sidecar.clock import NS_PER_SECOND
 from sidecar.containment.acks import GateItem, GateStanding
 from sidecar.containment.receipt import SignedReceipt
 from sidecar.errors import ErrorReason, UntrustedInputError
+from sidecar.investigate.values import BlastRadius, Event
 from sidecar.model import Directive, Effect, Level, Target, TargetKind, ToolClass
 from sidecar.operations.values import Operation, OperationState
 from sidecar.tokens.revocations import RevocationRule
@@ -33,8 +34,11 @@ __all__ = [
     "LEVELS",
     "TOOL_CLASSES",
     "approval_message",
+    "blast_radius_message",
     "channel_of",
     "directive_message",
+    "event_message",
+    "instant_of",
     "level_of",
     "operation_message",
     "page_of",
@@ -49,6 +53,8 @@ __all__ = [
 ]
 
 _MAX_PAGE: Final = 1000
+_LAST_SECOND: Final = 253_402_300_799
+"""Of the year 9999, in which protobuf's time ends."""
 _DEFAULT_PAGE: Final = 100
 
 LEVELS: Final = {
@@ -120,6 +126,17 @@ def timestamp(wall_ns: int) -> timestamp_pb2.Timestamp:
     """Return *wall_ns* as protobuf."""
     seconds, nanos = divmod(wall_ns, NS_PER_SECOND)
     return timestamp_pb2.Timestamp(seconds=seconds, nanos=nanos)
+
+
+def instant_of(message: timestamp_pb2.Timestamp) -> int:
+    """Return the wall nanoseconds of a request's instant.
+
+    Raises:
+        UntrustedInputError: It is before 1970 or after 9999, or no instant at all.
+    """
+    if not 0 <= message.seconds <= _LAST_SECOND or not 0 <= message.nanos < NS_PER_SECOND:
+        raise _invalid("a time must be between the years 1970 and 9999")
+    return message.seconds * NS_PER_SECOND + message.nanos
 
 
 def seconds_of(message: timestamp_pb2.Timestamp) -> int:
@@ -302,7 +319,12 @@ def channel_of(text: str) -> Channel:
 
 
 def approval_message(
-    approval: Approval, *, url: str, approvers: Iterable[str], is_shown: bool
+    approval: Approval,
+    *,
+    url: str,
+    approvers: Iterable[str],
+    is_shown: bool,
+    has_reasons: bool = True,
 ) -> approval_pb2.Approval:
     """Return *approval* as protobuf.
 
@@ -312,6 +334,7 @@ def approval_message(
         approvers: Operators who may decide it now.
         is_shown: Whether the caller may read what would be done; else the canonical form is left
             out, and the sentence about a call loses the agent's arguments.
+        has_reasons: Whether the caller may read why people voted as they did: people quote.
     """
     request = approval.request
     is_call = request.kind is RequestKind.CALL
@@ -338,7 +361,7 @@ def approval_message(
         quorum=request.quorum,
         passkey_required=request.is_passkey_needed,
         reason_required=request.is_reason_needed,
-        votes=[_vote_message(vote) for vote in approval.votes],
+        votes=[_vote_message(vote, has_reason=has_reasons) for vote in approval.votes],
         approvers=approvers,
         url=url,
         policy_digest=request.policy_digest,
@@ -357,11 +380,11 @@ def approval_message(
     return message
 
 
-def _vote_message(vote: Vote) -> approval_pb2.Approval.Vote:
+def _vote_message(vote: Vote, *, has_reason: bool) -> approval_pb2.Approval.Vote:
     return approval_pb2.Approval.Vote(
         operator=vote.operator,
         verdict=_VERDICTS[vote.verdict],
-        reason=vote.reason,
+        reason=vote.reason if has_reason else "",
         create_time=timestamp(vote.time_ns),
         signed=bool(vote.assertion),
         channel=vote.channel.value,
@@ -396,4 +419,61 @@ def operation_message(
     )
     if operation.end_time_ns:
         message.end_time.CopyFrom(timestamp(operation.end_time_ns))
+    return message
+
+
+def event_message(event: Event) -> investigation_pb2.TimelineEvent:
+    """Return *event* of a timeline as protobuf."""
+    return investigation_pb2.TimelineEvent(
+        time=timestamp(event.time_ns),
+        kind=event.kind,
+        log=event.log,
+        index=event.index,
+        session=event.session,
+        tool=event.tool,
+        tool_class=TOOL_CLASSES[event.tool_class],
+        effect=types_pb2.EFFECT_UNSPECIFIED if event.effect is None else EFFECTS[event.effect],
+        reason=event.reason,
+        destination=event.destination,
+        decision_id=event.decision_id,
+        fingerprint=event.fingerprint,
+        outcome=event.outcome,
+        operator=event.operator,
+        summary=event.summary,
+    )
+
+
+def blast_radius_message(found: BlastRadius) -> investigation_pb2.BlastRadius:
+    """Return a blast radius as protobuf."""
+    message = investigation_pb2.BlastRadius(
+        agent=found.agent,
+        since=timestamp(found.since_ns),
+        until=timestamp(found.until_ns),
+        data_classes=found.data_classes,
+        destinations=found.destinations,
+        credentials=found.credentials,
+        humans=found.humans,
+        sessions=found.sessions,
+        decision_counts=dict(found.decision_counts),
+        irreversible_count=found.irreversible_count,
+        truncated=found.is_truncated,
+        statement=found.statement,
+    )
+    if found.first_call_ns:
+        message.first_call_time.CopyFrom(timestamp(found.first_call_ns))
+    if found.last_allow_ns:
+        message.last_allow_time.CopyFrom(timestamp(found.last_allow_ns))
+    for use in found.tools:
+        tool = message.tools.add(
+            tool=use.tool,
+            tool_class=TOOL_CLASSES[use.tool_class],
+            data_class=use.data_class,
+            undo=use.undo,
+            allow_count=use.allow_count,
+            deny_count=use.deny_count,
+            hold_count=use.hold_count,
+            destinations=use.destinations,
+        )
+        if use.last_allow_ns:
+            tool.last_allow_time.CopyFrom(timestamp(use.last_allow_ns))
     return message

@@ -75,6 +75,7 @@ class GateRegistry:
         self._acks = acks
         self._gates: dict[str, GateConnection] = {}
         self._known: dict[str, GateConnection] = {}
+        self._served: dict[str, set[str]] = {}
         self._next_replay = 0
 
     def connected(self) -> list[GateConnection]:
@@ -97,6 +98,10 @@ class GateRegistry:
         """Return the connected gates that serve *agent*."""
         return [gate for gate in self._gates.values() if agent in gate.agents]
 
+    def serving(self, agent: str) -> set[str]:
+        """Return the id of every gate that serves *agent*, or served it since control started."""
+        return {gate for gate, agents in self._served.items() if agent in agents}
+
     def agents(self) -> set[str]:
         """Return every agent that a gate serves or served."""
         return {agent for gate in self._known.values() for agent in gate.agents}
@@ -104,6 +109,7 @@ class GateRegistry:
     def add(self, gate: GateConnection) -> None:
         """Take *gate* in."""
         self._gates[gate.gate] = self._known[gate.gate] = gate
+        self._served.setdefault(gate.gate, set()).update(gate.agents)
         self._acks.connect(gate.gate, agents=gate.agents)
 
     def remove(self, gate: GateConnection) -> None:

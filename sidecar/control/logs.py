@@ -8,14 +8,14 @@ verifying is the verifier's, which shares no code with the writer.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 from sidecar.audit.index_sqlite import AuditIndex, Page
 from sidecar.audit.log import AuditLog
-from sidecar.audit.reader import EntryFilter
+from sidecar.audit.reader import EntryFilter, checkpoint_text
 from sidecar.audit.verify import VerifyReport, verify_directory
 from sidecar.control.gates import GateRegistry
 from sidecar.errors import NotFoundError
@@ -24,6 +24,7 @@ __all__ = ["OWN_LOG", "HostLogs"]
 
 OWN_LOG: Final = "control"
 _EXPORT_PAGE: Final = 500
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,21 @@ class HostLogs:
     def names(self) -> list[str]:
         """Return every log that can be read: control's, then those of the gates."""
         return [OWN_LOG, *sorted(self._gates.names())]
+
+    def of_agent(self, agent: str) -> list[str]:
+        """Return the logs of the gates that serve or served *agent* since control started.
+
+        What another gate says about it is nobody's word (see ``control.gates``).
+        """
+        return sorted(self._gates.serving(agent))
+
+    def key(self, name: str) -> str:
+        """Return the verifier key of a log, as this host knows it; empty if it does not.
+
+        Raises:
+            NotFoundError: There is no such log.
+        """
+        return self._place(name).verifier_key
 
     def directory(self, name: str) -> tuple[str, Path]:
         """Return name and directory of a log; an empty name is control's.
@@ -82,8 +98,25 @@ class HostLogs:
                 self._query, place, wanted, limit, page_token, is_newest_first
             )
 
-    async def verify(self, log: str = "") -> VerifyReport:
+    async def read(self, log: str, work: Callable[[AuditIndex], _T]) -> _T:
+        """Return what *work* finds with the index of one log, off the event loop; keep it short.
+
+        Raises:
+            NotFoundError: There is no such log.
+            EnvironmentFailure, IntegrityError: It cannot be read.
+        """
+        place = self._place(log)
+        if place.name == OWN_LOG:
+            await self._audit.checkpoint()  # what was answered before is seen now
+        async with self._indexing:
+            return await asyncio.to_thread(lambda: work(self._index(place)))
+
+    async def verify(self, log: str = "", *, held: Sequence[str] = ()) -> VerifyReport:
         """Verify one log as anybody could who holds its directory and its key.
+
+        Args:
+            log: Which one; empty for control's own.
+            held: Checkpoints that it must extend.
 
         Raises:
             NotFoundError: There is no such log.
@@ -92,8 +125,23 @@ class HostLogs:
         if place.name == OWN_LOG:
             await self._audit.checkpoint()
         return await asyncio.to_thread(
-            verify_directory, place.directory, vkey=place.verifier_key or None
+            verify_directory,
+            place.directory,
+            vkey=place.verifier_key or None,
+            held_checkpoints=held,
         )
+
+    async def checkpoint(self, log: str = "") -> str:
+        """Return the newest signed tree head of one log; control's covers every durable entry.
+
+        Raises:
+            NotFoundError: There is no such log.
+            IntegrityError: It is no text.
+        """
+        place = self._place(log)
+        if place.name == OWN_LOG:
+            return await self._audit.checkpoint()
+        return await asyncio.to_thread(checkpoint_text, place.directory)
 
     async def export(self, wanted: EntryFilter, *, log: str = "") -> AsyncIterator[bytes]:
         """Yield entries as they lie in the log, a line each, oldest first."""
@@ -126,9 +174,15 @@ class HostLogs:
     def _query(
         self, place: _Place, wanted: EntryFilter, limit: int, page_token: str, newest_first: bool
     ) -> Page:
+        return self._index(place).query(
+            wanted, limit=limit, page_token=page_token, is_newest_first=newest_first
+        )
+
+    def _index(self, place: _Place) -> AuditIndex:
+        """Return the index of a log, caught up with it; blocks."""
         index = self._indexes.get(place.name)
         if index is None:
             path = self._index_directory / f"index-{place.name}.db"
             index = self._indexes[place.name] = AuditIndex.open(place.directory, path=path)
         index.catch_up()
-        return index.query(wanted, limit=limit, page_token=page_token, is_newest_first=newest_first)
+        return index

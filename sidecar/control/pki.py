@@ -81,7 +81,7 @@ class InsecureDevelopmentPki:
         ca_key = ec.generate_private_key(ec.SECP256R1())
         ca_name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Holdfast development CA")])
         ca = (
-            _builder(ca_name, ca_name, ca_key.public_key())
+            _builder(ca_name, ca_name, ca_key.public_key(), ca_key.public_key())
             .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
             .add_extension(_ca_usage(), critical=True)
             .sign(ca_key, hashes.SHA256())
@@ -112,7 +112,7 @@ class InsecureDevelopmentPki:
         key = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"holdfast dev {name}")])
         certificate = (
-            _builder(subject, ca.subject, key.public_key())
+            _builder(subject, ca.subject, key.public_key(), ca_key.public_key())
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             .add_extension(x509.SubjectAlternativeName(alternative_names), critical=False)
             .add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
@@ -130,8 +130,12 @@ class InsecureDevelopmentPki:
 
 
 def _builder(
-    subject: x509.Name, issuer: x509.Name, public_key: ec.EllipticCurvePublicKey
+    subject: x509.Name,
+    issuer: x509.Name,
+    public_key: ec.EllipticCurvePublicKey,
+    issuer_key: ec.EllipticCurvePublicKey,
 ) -> x509.CertificateBuilder:
+    """Return what every certificate has; strict clients demand the key identifiers (RFC 5280)."""
     now = datetime.now(UTC)
     return (
         x509.CertificateBuilder()
@@ -141,6 +145,10 @@ def _builder(
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - _BACKDATE)
         .not_valid_after(now + _LIFE)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(public_key), critical=False)
+        .add_extension(
+            x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_key), critical=False
+        )
     )
 
 

@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Control's three listeners: TLS for operators, a root-only socket, a socket for gates."""
+"""Control's gRPC listeners: TLS for operators, TLS for API tokens, two local sockets.
+
+The sockets are root's and the gates'. gRPC cannot make a client certificate optional, so callers who
+have a token instead have a listener of their own.
+"""
 
 from __future__ import annotations
 
@@ -10,11 +14,21 @@ from pathlib import Path
 from typing import Final
 
 import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from sidecar.errors import ConfigurationError, EnvironmentFailure, ErrorReason
 from sidecar.safe_paths import ensure_private_directory, read_secret_file
+from sidecar.settings import flag_of
 
-__all__ = ["CONTROL_OPTIONS", "INTERNAL_OPTIONS", "bind_tls", "bind_unix", "tls_credentials"]
+__all__ = [
+    "CONTROL_OPTIONS",
+    "INTERNAL_OPTIONS",
+    "TOKEN_OPTIONS",
+    "HealthCheckAlone",
+    "bind_tls",
+    "bind_unix",
+    "tls_credentials",
+]
 
 CONTROL_OPTIONS: Final = (
     ("grpc.so_reuseport", 0),
@@ -29,6 +43,18 @@ CONTROL_OPTIONS: Final = (
     ("grpc.http2.max_ping_strikes", 2),
     ("grpc.default_compression_algorithm", 0),
 )
+TOKEN_OPTIONS: Final = (
+    *(
+        option
+        for option in CONTROL_OPTIONS
+        if option[0] not in ("grpc.max_concurrent_streams", "grpc.max_connection_idle_ms")
+    ),
+    # Whoever connects there has shown nothing yet: what strangers hold is bounded, because its
+    # descriptors and its memory are the kill lever's too.
+    ("grpc.max_allowed_incoming_connections", 256),
+    ("grpc.max_concurrent_streams", 32),
+    ("grpc.max_connection_idle_ms", 60 * 1000),
+)
 INTERNAL_OPTIONS: Final = (
     ("grpc.so_reuseport", 0),
     ("grpc.max_receive_message_length", 64 * 1024 * 1024),
@@ -39,16 +65,33 @@ _MAX_UNIX_PATH: Final = 107
 Register = Callable[[grpc.aio.Server], None]
 
 
-def tls_credentials(*, certificate: Path, key: Path, client_ca: Path) -> grpc.ServerCredentials:
-    """Return credentials that demand a client certificate of *client_ca*.
+class HealthCheckAlone(health_pb2_grpc.HealthServicer):
+    """Health for callers who have shown nothing: an answer, and no stream that they could keep."""
+
+    def __init__(self, health: health_pb2_grpc.HealthServicer) -> None:
+        self._health = health
+
+    async def Check(  # noqa: N802 - the name is the proto's
+        self, request: health_pb2.HealthCheckRequest, context: grpc.aio.ServicerContext
+    ) -> health_pb2.HealthCheckResponse:
+        """Say whether control serves."""
+        answer: health_pb2.HealthCheckResponse = await self._health.Check(request, context)
+        return answer
+
+
+def tls_credentials(
+    *, certificate: Path, key: Path, client_ca: Path | None
+) -> grpc.ServerCredentials:
+    """Return credentials that demand a client certificate of *client_ca*; None: that ask for none.
 
     Raises:
         ConfigurationError: A file is missing, unsafe or not PEM.
     """
+    pair = (_pem("tls_key", key, is_secret=True), _pem("tls_certificate", certificate))
+    if client_ca is None:
+        return grpc.ssl_server_credentials([pair])
     return grpc.ssl_server_credentials(
-        [(_pem("tls_key", key, is_secret=True), _pem("tls_certificate", certificate))],
-        root_certificates=_pem("client_ca", client_ca),
-        require_client_auth=True,
+        [pair], root_certificates=_pem("client_ca", client_ca), require_client_auth=True
     )
 
 
@@ -57,13 +100,16 @@ async def bind_tls(
     credentials: grpc.ServerCredentials,
     interceptors: Sequence[grpc.aio.ServerInterceptor],
     register: Register,
+    *,
+    setting: str = "listen",
+    options: Sequence[tuple[str, int]] = CONTROL_OPTIONS,
 ) -> grpc.aio.Server:
-    """Return a started server on *listen*.
+    """Return a started server on *listen*, which the setting *setting* says.
 
     Raises:
         EnvironmentFailure: The address cannot be bound.
     """
-    server = grpc.aio.server(options=CONTROL_OPTIONS, interceptors=interceptors)
+    server = grpc.aio.server(options=options, interceptors=interceptors)
     register(server)
     try:
         bound = server.add_secure_port(listen, credentials)
@@ -72,11 +118,14 @@ async def bind_tls(
         raise EnvironmentFailure(
             f"control cannot listen on {listen}",
             reason=ErrorReason.SOCKET_UNAVAILABLE,
-            hint="is another control running there? choose another address with --listen",
+            hint="is another control running there? choose another address with "
+            + flag_of(setting),
         ) from exc
     if not bound:
         raise EnvironmentFailure(
-            f"control cannot listen on {listen}", reason=ErrorReason.SOCKET_UNAVAILABLE
+            f"control cannot listen on {listen}",
+            reason=ErrorReason.SOCKET_UNAVAILABLE,
+            hint=f"choose another address with {flag_of(setting)}",
         )
     return server
 

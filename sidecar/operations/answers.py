@@ -5,13 +5,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from sidecar.approvals.values import Request
 from sidecar.containment.history import DirectiveEntry
 from sidecar.containment.receipt import SignedReceipt
 from sidecar.model import Directive
 from sidecar.operations.rules import Need
 from sidecar.operations.values import Operation
 
-__all__ = ["NO_RESULT", "OperationPage", "OperationResult", "Preview"]
+__all__ = ["NO_RESULT", "AskPreview", "OperationPage", "OperationResult", "Preview"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +27,14 @@ class Preview:
     protected: tuple[str, ...]
     need: Need | None
     summary: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AskPreview:
+    """What a question would be: ``request`` is what humans would be shown."""
+
+    request: Request
+    need: Need
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

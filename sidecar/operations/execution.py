@@ -177,6 +177,8 @@ class Executor:
                 return await self._release(approval)
             case Action.ACTIVATE_POLICY:
                 return await self._activate(approval)
+            case Action.CONFIRM:
+                return Outcome(), _granters(approval)  # the answer is all that was asked for
 
     async def _contain(self, approval: Approval) -> tuple[Outcome, str]:
         order = containment_in(approval)

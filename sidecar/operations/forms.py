@@ -21,7 +21,7 @@ from datetime import timedelta
 from hashlib import sha256
 from typing import Any, Final
 
-from sidecar.approvals.values import Approval
+from sidecar.approvals.values import Approval, Request, RequestKind
 from sidecar.canonical import canonical_control
 from sidecar.clock import datetime_of
 from sidecar.containment.events import Contained, target_from_json, target_to_json
@@ -36,6 +36,7 @@ __all__ = [
     "activation_form",
     "activation_in",
     "activation_sentence",
+    "agent_in",
     "containment_in",
     "containment_sentence",
     "directive_sentence",
@@ -147,6 +148,21 @@ def activation_in(approval: Approval) -> Activation:
     if not isinstance(digest, str) or not isinstance(in_force, str):
         raise _unreadable(approval)
     return Activation(digest=digest, digest_in_force=in_force)
+
+
+def agent_in(request: Request) -> str:
+    """Return the one agent that *request* is about; empty if it is about none, or about several.
+
+    Never raises: what cannot be read is about nobody.
+    """
+    if request.agent or request.kind is not RequestKind.ACTION:
+        return request.agent
+    try:
+        body = json.loads(request.canonical)["body"]
+        target = target_from_json((body.get("directive") or body)["target"])
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, HoldfastError):
+        return ""
+    return target.agent
 
 
 def containment_sentence(requester: str, order: ContainmentOrder) -> str:

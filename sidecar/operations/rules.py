@@ -9,7 +9,9 @@ Laws:
 2. A containment needs another human only if it is more than one hand may order, and never one that
    has ``break-glass``: tightening by break-glass waits for nobody.
 3. If two rules hold one action, everything that either of them asks counts.
-4. A bundle only makes the tiers stricter or laxer than their defaults within bounds; a higher tier
+4. A question loosens nothing by itself, and whoever asks acts on the answer: one human beside the
+   asker, two from tier HIGH on.
+5. A bundle only makes the tiers stricter or laxer than their defaults within bounds; a higher tier
    never asks less of the humans than a lower one.
 """
 
@@ -31,6 +33,7 @@ __all__ = [
     "ACTIVATION_ROLES",
     "Need",
     "need_of_activation",
+    "need_of_confirmation",
     "need_of_containment",
     "need_of_release",
     "require_activation_request",
@@ -60,7 +63,7 @@ class Need:
 
 
 def tier_rules(rules: ApprovalRules) -> Mapping[Tier, TierRule]:
-    """Return what each tier asks under *rules* (law 4)."""
+    """Return what each tier asks under *rules* (law 5)."""
     found: dict[Tier, TierRule] = {}
     below: TierRule | None = None
     for tier in Tier:
@@ -114,6 +117,13 @@ def need_of_activation(reasons: Collection[str], caller: Operator, rules: Approv
         rules,
         why=f"The bundle may permit more than the one in force: {'; '.join(shown)}{more}.",
     )
+
+
+def need_of_confirmation(rules: ApprovalRules) -> Need:
+    """Return what a question needs (law 4)."""
+    need = _need("confirm", rules, why="A step outside Holdfast waits for a human's answer.")
+    floor = _OTHERS_FROM_HIGH if need.tier >= Tier.HIGH else 1
+    return replace(need, rule=bounded(need.rule, quorum=floor))
 
 
 def require_activation_request(caller: Operator) -> None:

@@ -10,7 +10,9 @@ Laws:
    direct order keeps its answer.
 3. What can be seen before anybody is asked is refused before anybody is asked: a missing role, a
    directive that does not stand, too few humans who could grant it.
-4. An operation shows itself to those who may see its approval; to everybody else it does not exist.
+4. A question is an operation that ends with its answer; it is about an agent, so the agent's owner
+   answers it as little as whoever asks.
+5. An operation shows itself to those who may see its approval; to everybody else it does not exist.
 
 Belongs to one event loop. ``start`` once, then ``run`` beside it.
 """
@@ -31,7 +33,13 @@ from sidecar.containment.service import ContainmentService
 from sidecar.errors import ConflictError, ErrorReason, NotFoundError, RefusedError
 from sidecar.identifiers import check_request_id
 from sidecar.model import Fingerprint, Operator
-from sidecar.operations.answers import NO_RESULT, OperationPage, OperationResult, Preview
+from sidecar.operations.answers import (
+    NO_RESULT,
+    AskPreview,
+    OperationPage,
+    OperationResult,
+    Preview,
+)
 from sidecar.operations.changes import change_between
 from sidecar.operations.execution import Executor
 from sidecar.operations.forms import (
@@ -43,9 +51,15 @@ from sidecar.operations.forms import (
     release_sentence,
 )
 from sidecar.operations.ports import Activate, ApprovalsPort, InForce, PolicySource
+from sidecar.operations.questions import (
+    Question,
+    question_sentence,
+    require_confirmation_request,
+)
 from sidecar.operations.rules import (
     Need,
     need_of_activation,
+    need_of_confirmation,
     need_of_containment,
     need_of_release,
     require_activation_request,
@@ -171,6 +185,7 @@ class Operations:
                 request_id=order.request_id,
                 canonical=order.canonical(),
                 summary=containment_sentence(caller.name, order),
+                agent=order.target.agent,
             )
         except RefusedError as exc:
             _refuse_with_break_glass(exc)
@@ -204,6 +219,7 @@ class Operations:
             request_id=order.request_id,
             canonical=canonical,
             summary=release_sentence(caller.name, order, contained),
+            agent=contained.directive.target.agent,
         )
 
     async def activate(
@@ -250,13 +266,48 @@ class Operations:
         )
         return need_of_activation(reasons, caller, self._rules) if is_more else None
 
+    async def confirm(self, asked: Question, caller: Operator) -> tuple[Operation, bool]:
+        """Ask humans *asked*; return the operation, and whether it had been asked before (law 2).
+
+        Raises:
+            RefusedError: *caller* may not ask; NO_APPROVER or NO_CHANNEL.
+            ConflictError: The request id was used for another order.
+            EnvironmentFailure: It cannot be stored.
+        """
+        preview = self.preview_confirmation(asked, caller)
+        known = await self._known(caller, asked.request_id, preview.request.fingerprint)
+        if known is not None:
+            return known, True
+        return operation_of(await self._approvals.open_action(preview.request)), False
+
+    def preview_confirmation(self, asked: Question, caller: Operator) -> AskPreview:
+        """Return what *asked* would show to whom; ask nobody.
+
+        Raises:
+            RefusedError: *caller* may not ask.
+        """
+        require_confirmation_request(caller)
+        need = need_of_confirmation(self._rules)
+        spec = self._policy.state.bundle.agents.get(asked.agent)
+        request = self._request(
+            Action.CONFIRM,
+            need,
+            caller,
+            request_id=asked.request_id,
+            canonical=asked.canonical(),
+            summary=question_sentence(caller.name, asked),
+            agent=asked.agent,
+            owner=spec.owner if spec is not None else "",
+        )
+        return AskPreview(request=request, need=need)
+
     # -- telling --------------------------------------------------------------------------------
 
     async def get(self, operation_id: str, caller: Operator) -> Operation:
         """Return one operation.
 
         Raises:
-            NotFoundError: There is none that *caller* may see (law 4).
+            NotFoundError: There is none that *caller* may see (law 5).
         """
         return operation_of(await self._visible(operation_id, caller))
 
@@ -264,7 +315,7 @@ class Operations:
         """Return one operation as soon as it has ended, or after *timeout_s* as it is then.
 
         Raises:
-            NotFoundError: There is none that *caller* may see (law 4).
+            NotFoundError: There is none that *caller* may see (law 5).
         """
         approval = await self._visible(operation_id, caller)
         deadline = self._clock.boot_ns() + round(
@@ -290,7 +341,7 @@ class Operations:
         limit: int = 100,
         before: str | None = None,
     ) -> OperationPage:
-        """Return operations that *caller* may see, newest first (law 4).
+        """Return operations that *caller* may see, newest first (law 5).
 
         A page may be short, or empty, and not the last one: only so many approvals are looked at.
         """
@@ -324,7 +375,7 @@ class Operations:
             case Action.RELEASE:
                 entry = await self._containment.get_directive(operation.outcome.directive_epoch)
                 return OperationResult(entry=entry, remaining=self._containment.remaining(entry))
-            case Action.ACTIVATE_POLICY:
+            case Action.ACTIVATE_POLICY | Action.CONFIRM:
                 return NO_RESULT
 
     # -- private --------------------------------------------------------------------------------
@@ -342,9 +393,33 @@ class Operations:
         request_id: str,
         canonical: bytes,
         summary: str,
+        agent: str = "",
     ) -> Operation:
+        request = self._request(
+            action,
+            need,
+            caller,
+            request_id=request_id,
+            canonical=canonical,
+            summary=summary,
+            agent=agent,
+        )
+        return operation_of(await self._approvals.open_action(request))
+
+    def _request(
+        self,
+        action: Action,
+        need: Need,
+        caller: Operator,
+        *,
+        request_id: str,
+        canonical: bytes,
+        summary: str,
+        agent: str = "",
+        owner: str = "",
+    ) -> Request:
         rule = need.rule
-        request = Request(
+        return Request(
             kind=RequestKind.ACTION,
             fingerprint=Fingerprint(sha256(canonical).hexdigest()),
             canonical=canonical,
@@ -363,8 +438,9 @@ class Operations:
             requester=caller.name,
             requester_human=caller.human_id,
             request_id=request_id,
+            agent=agent,
+            owner=owner,
         )
-        return operation_of(await self._approvals.open_action(request))
 
     async def _known(self, caller: Operator, request_id: str, fingerprint: str) -> Operation | None:
         """Return the operation of this request id, if there is one (law 2).

@@ -42,6 +42,8 @@ class Action(StrEnum):
     CONTAIN = "contain"
     RELEASE = "release"
     ACTIVATE_POLICY = "activate_policy"
+    CONFIRM = "confirm"
+    """A question, which nothing but its answer comes of (``questions``)."""
 
 
 class OperationState(StrEnum):
@@ -77,9 +79,9 @@ class Outcome:
     """What carrying out an operation gave.
 
     Attributes:
-        directive_epoch: The directive that was ordered or released; 0 for a policy.
+        directive_epoch: The directive that was ordered or released; 0 for a policy or a question.
         policy_digest: The digest in force since; empty for a directive.
-        epoch: The epoch that it created; 0 if it failed.
+        epoch: The epoch that it created; 0 if it failed, and for a question.
         error_reason: Stable code of a failure; empty otherwise.
     """
 

@@ -23,7 +23,7 @@ from sidecar.policy.fields import FileModel, Version, duration
 
 __all__ = ["ACTIONS", "DEFAULT_APPROVAL_RULES", "ApprovalRules", "TierSpec", "parse_approval_rules"]
 
-ActionName = Literal["release", "contain_wide", "contain_protected", "activate_policy"]
+ActionName = Literal["release", "contain_wide", "contain_protected", "activate_policy", "confirm"]
 TierName = Literal["LOW", "MEDIUM", "HIGH", "CRITICAL"]
 
 ACTIONS: Final[tuple[ActionName, ...]] = (
@@ -31,6 +31,7 @@ ACTIONS: Final[tuple[ActionName, ...]] = (
     "contain_wide",
     "contain_protected",
     "activate_policy",
+    "confirm",
 )
 MAX_QUORUM: Final = 5
 _DEFAULT_TIER: Final = "MEDIUM"

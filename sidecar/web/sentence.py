@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from sidecar.approvals.values import Request, RequestKind
+from sidecar.operations.values import Action
 
 __all__ = ["Part", "Sentence", "say"]
 
@@ -55,7 +56,10 @@ def say(request: Request, *, is_readable: bool) -> Sentence:
         # Control wrote it itself, from the order: “alice asks to release directives/7: …”.
         rest = request.summary.removeprefix(f"{request.requester} ")
         parts = (_name(request.requester), Part(" "), Part(rest, is_ours=False), Part("."))
-        return Sentence(parts=parts, object=rest.removeprefix("asks to "))
+        asked = rest.removeprefix("asks to ")
+        if request.action == Action.CONFIRM:
+            asked = f"the question {asked.partition(': ')[2]}"
+        return Sentence(parts=parts, object=asked)
     arguments = _arguments(request.canonical) if is_readable else {}
     shown = [
         (name, text)

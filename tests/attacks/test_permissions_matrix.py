@@ -20,6 +20,7 @@ from google.protobuf.message_factory import GetMessageClass
 
 from sidecar.api.v1 import (
     agent_pb2,
+    api_token_pb2,
     approval_pb2,
     audit_pb2,
     containment_pb2,
@@ -34,6 +35,7 @@ from tests.support.testbed import Testbed
 
 _MODULES = (
     agent_pb2,
+    api_token_pb2,
     approval_pb2,
     audit_pb2,
     containment_pb2,
@@ -62,7 +64,12 @@ SOAR_MAY = {
     "ListTools",
     "GetOperation",
     "ListOperations",
+    "RequestConfirmation",
+    "ListApprovals",
+    "GetApproval",
+    "VerifyLogs",
 }
+SOAR_MAY_CHANGE = {"Contain", "RevokeTokens", "RequestConfirmation"}
 
 
 def _permissions(method: MethodDescriptor) -> set[str]:
@@ -179,7 +186,7 @@ async def test_i09_compromised_soar_credential(held: Testbed) -> None:
         if outcome != "PERMISSION_MISSING"
     }
     assert opened == SOAR_MAY
-    assert {m.name for m in METHODS if _mutates(m)} & SOAR_MAY == {"Contain", "RevokeTokens"}
+    assert {m.name for m in METHODS if _mutates(m)} & SOAR_MAY == SOAR_MAY_CHANGE
     assert revoked.revocation.epoch > epoch
     assert release.reason == "PERMISSION_MISSING"
     assert wide.reason == "INVALID_ARGUMENT"

@@ -63,9 +63,51 @@ def _no_certificate_expiry() -> None:
 @_breakage("no-permissions")
 def _no_permissions() -> None:
     """I09, P10: whoever has a certificate may do everything."""
-    from sidecar.control import interceptor
+    from sidecar.control import admission
 
-    interceptor._check_permission = lambda method, operator: None  # type: ignore[assignment]
+    admission._check_permission = lambda method, operator: None  # type: ignore[assignment]
+
+
+@_breakage("no-token-scope")
+def _no_token_scope() -> None:
+    """I09: whoever is limited to some agents is limited to none."""
+    from sidecar.control import admission
+
+    admission._check_scope = lambda method, operator, request: None  # type: ignore[assignment]
+
+
+@_breakage("no-token-end")
+def _no_token_end() -> None:
+    """I09: a token that was given out once works for ever."""
+    from sidecar.apitokens.service import ApiTokens
+
+    ApiTokens._check_alive = lambda self, token, now_ns: None  # type: ignore[method-assign]
+
+
+@_breakage("tokens-carry-all")
+def _tokens_carry_all() -> None:
+    """I09: a token may carry whatever its row says."""
+    from sidecar.apitokens import service
+    from sidecar.model import Role
+
+    service.GRANTABLE = frozenset(Role)  # type: ignore[misc]
+
+
+@_breakage("every-stranger-recorded")
+def _every_stranger_recorded() -> None:
+    """G16: write down each refusal, whoever was refused and however often."""
+    from sidecar.control import admission
+
+    admission.MAX_STRANGERS_A_MINUTE = 10**9  # type: ignore[misc]
+
+
+@_breakage("endless-connections")
+def _endless_connections() -> None:
+    """P2: hold as many connections as strangers like to make."""
+    from sidecar.compose import control
+    from sidecar.control.server import CONTROL_OPTIONS
+
+    control.TOKEN_OPTIONS = CONTROL_OPTIONS  # type: ignore[misc]
 
 
 @_breakage("one-hand-releases")

@@ -25,6 +25,7 @@ _REQUIRED = """
     f01 f02 f03 f05 f06 f08
     g01 g02 g03 g05 g06 g07 g08
     h01 h02 h03 h05 h10 h11
+    i01 i02 i03 i04 i05 i06 i07 i08 i09 i10 i11
     k01 k02 k03
     p11
 """

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import uuid
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from datetime import timedelta
 from types import TracebackType
 from typing import Any, Self
@@ -21,6 +21,8 @@ from google.rpc import error_details_pb2, status_pb2
 from sidecar.api.v1 import (
     agent_pb2,
     agent_pb2_grpc,
+    api_token_pb2,
+    api_token_pb2_grpc,
     approval_pb2,
     approval_pb2_grpc,
     audit_pb2_grpc,
@@ -108,12 +110,13 @@ class _Client:
 
 
 class ControlClient(_Client):
-    """Calls control over TLS with a client certificate, or over its local socket.
+    """Calls control over TLS with a certificate, a token or both, or over its local socket.
 
     Args:
         address: Where control serves.
         ca: Who must have issued control's certificate.
         credential: Who calls.
+        token: Secret of the API token to call with, if any.
         colleague: Opens a client of another operator, by name: whoever grants what this one asks.
     """
 
@@ -123,6 +126,7 @@ class ControlClient(_Client):
         *,
         ca: bytes = b"",
         credential: Credential | None = None,
+        token: str = "",
         colleague: Callable[[str], ControlClient] | None = None,
     ) -> None:
         self._colleague = colleague
@@ -130,15 +134,16 @@ class ControlClient(_Client):
         if address.startswith("unix:"):
             self.channel = grpc.aio.insecure_channel(address, options=_OPTIONS)
         else:
-            self.channel = grpc.aio.secure_channel(
-                address,
-                grpc.ssl_channel_credentials(
-                    root_certificates=ca,
-                    private_key=credential.key_pem if credential else None,
-                    certificate_chain=credential.chain if credential else None,
-                ),
-                options=options,
+            credentials = grpc.ssl_channel_credentials(
+                root_certificates=ca,
+                private_key=credential.key_pem if credential else None,
+                certificate_chain=credential.chain if credential else None,
             )
+            if token:
+                credentials = grpc.composite_channel_credentials(
+                    credentials, grpc.access_token_call_credentials(token)
+                )
+            self.channel = grpc.aio.secure_channel(address, credentials, options=options)
         # The generated stubs are untyped.
         self.containment: Any = containment_pb2_grpc.ContainmentServiceStub(self.channel)
         self.tokens: Any = token_pb2_grpc.TokenServiceStub(self.channel)
@@ -147,6 +152,7 @@ class ControlClient(_Client):
         self.policy: Any = policy_pb2_grpc.PolicyServiceStub(self.channel)
         self.approvals: Any = approval_pb2_grpc.ApprovalServiceStub(self.channel)
         self.operations: Any = operation_pb2_grpc.OperationServiceStub(self.channel)
+        self.api_tokens: Any = api_token_pb2_grpc.ApiTokenServiceStub(self.channel)
 
     async def contain(
         self,
@@ -316,6 +322,45 @@ class ControlClient(_Client):
             request.wait.FromTimedelta(timedelta(seconds=wait_s))
         answer = await self.operations.GetOperation(request, timeout=_TIMEOUT_S + wait_s)
         return answer.operation
+
+    async def make_token(
+        self,
+        operator: str = "soar",
+        *permissions: str,
+        agents: Iterable[str] = (),
+        request_id: str = "",
+        ttl: timedelta | None = None,
+    ) -> api_token_pb2.CreateApiTokenResponse:
+        """Make an API token, of ``contain`` alone unless *permissions* say otherwise."""
+        request = api_token_pb2.CreateApiTokenRequest(
+            request_id=request_id or new_id(),
+            operator=operator,
+            permissions=permissions or ("contain",),
+            agents=agents,
+            description="a test made it",
+        )
+        if ttl is not None:
+            request.ttl.FromTimedelta(ttl)
+        return await self.api_tokens.CreateApiToken(request, timeout=_TIMEOUT_S)
+
+    async def rotate_token(
+        self, name: str, *, request_id: str = "", overlap: timedelta | None = None
+    ) -> api_token_pb2.RotateApiTokenResponse:
+        """Give an API token a new secret."""
+        request = api_token_pb2.RotateApiTokenRequest(request_id=request_id or new_id(), name=name)
+        if overlap is not None:
+            request.overlap.FromTimedelta(overlap)
+        return await self.api_tokens.RotateApiToken(request, timeout=_TIMEOUT_S)
+
+    async def revoke_token(self, name: str, *, request_id: str = "") -> api_token_pb2.ApiToken:
+        """End an API token."""
+        answer = await self.api_tokens.RevokeApiToken(
+            api_token_pb2.RevokeApiTokenRequest(
+                request_id=request_id or new_id(), name=name, reason="a test ordered it"
+            ),
+            timeout=_TIMEOUT_S,
+        )
+        return answer.token
 
     async def agent(self, name: str) -> agent_pb2.Agent:
         """Return what is known of an agent."""

@@ -328,6 +328,8 @@ _CONTROL_SETTINGS = {
     "metrics_listen",
     "anchor_file",
     "console_listen",
+    "api_listen",
+    "token_listen",
     "max_pending_approvals",
     "notifications",
 }

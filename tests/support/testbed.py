@@ -111,6 +111,22 @@ class Testbed(Deployment):
             self.listen, ca=self.authority.pem, credential=credential, colleague=self.operator
         )
 
+    def holder(self, secret: str, *, certificate_of: str = "") -> ControlClient:
+        """Return a client that calls with an API token, to the listener where such are taken.
+
+        Args:
+            secret: The token's.
+            certificate_of: Show this operator's certificate too, where certificates are taken.
+        """
+        credential = self.credential(certificate_of) if certificate_of else None
+        return ControlClient(
+            self.listen if credential else str(self.settings["token_listen"]),
+            ca=self.authority.pem,
+            credential=credential,
+            token=secret,
+            colleague=self.operator,
+        )
+
     def local(self) -> ControlClient:
         """Return a client of the local socket."""
         return ControlClient(self.local_address, colleague=self.operator)

@@ -14,8 +14,9 @@ from sidecar.api.v1 import account_pb2, account_pb2_grpc
 from sidecar.cli.exits import Exit
 from sidecar.clock import ManualClock
 from sidecar.control.accounts import AccountServicer
+from sidecar.control.admission import Admission, methods_of
 from sidecar.control.identity import LOCAL_OPERATOR
-from sidecar.control.interceptor import AuthorizationInterceptor, methods_of
+from sidecar.control.interceptor import AuthorizationInterceptor
 from sidecar.control.server import bind_unix
 from sidecar.layout import StateLayout
 from sidecar.model import Operator, Role
@@ -44,16 +45,21 @@ class AccountHost:
         (passkey,) = self.desk.store.of_human(name)
         return passkey.credential_id
 
-    async def refused(self, method: str, operator: Operator | None, error: Exception) -> None:
+    async def refused(
+        self, method: str, operator: Operator | None, error: Exception, omitted: int
+    ) -> None:
         """Record a refusal."""
         await self.desk.log.append("refused", {"event": "refused", "method": method})
 
     async def serve(self, path: Path) -> None:
         """Serve on the socket *path*, as control does."""
         services = account_pb2.DESCRIPTOR.services_by_name
-        interceptor = AuthorizationInterceptor(
-            identity=self, methods=methods_of(services["AccountService"]), refused=self.refused
+        admission = Admission(
+            methods=methods_of(services["AccountService"]),
+            refused=self.refused,
+            clock=ManualClock(),
         )
+        interceptor = AuthorizationInterceptor(identity=self, admission=admission)
         servicer = AccountServicer(accounts=self.desk.accounts)
         server = await bind_unix(
             path,

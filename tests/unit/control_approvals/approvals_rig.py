@@ -31,9 +31,10 @@ from sidecar.approvals.store_sqlite import SqliteApprovals
 from sidecar.approvals.values import Approval, Binding, Request, RequestKind, Tier
 from sidecar.canonical import canonicalise
 from sidecar.clock import ManualClock
+from sidecar.control.admission import Admission, methods_of
 from sidecar.control.approvals import ApprovalServicer
-from sidecar.control.identity import LOCAL_OPERATOR, LocalIdentity, TlsIdentity
-from sidecar.control.interceptor import AuthorizationInterceptor, methods_of
+from sidecar.control.identity import LOCAL_OPERATOR, Identities, LocalIdentity, TlsIdentity
+from sidecar.control.interceptor import AuthorizationInterceptor
 from sidecar.control.operations import OperationServicer
 from sidecar.control.pki import InsecureDevelopmentPki
 from sidecar.errors import EnvironmentFailure, ErrorReason, HoldfastError, RefusedError
@@ -135,7 +136,9 @@ class Memory:
     def alert(self, agent: str, text: str) -> None:
         """Tell nobody."""
 
-    async def note(self, path: str, operator: Operator | None, error: HoldfastError) -> None:
+    async def note(
+        self, path: str, operator: Operator | None, error: HoldfastError, omitted: int
+    ) -> None:
         self.refused.append((path, operator.name if operator else ""))
 
 
@@ -242,12 +245,9 @@ class ApprovalsRig:
     async def _serve(
         self, identity: Any, address: str, credentials: grpc.ServerCredentials | None = None
     ) -> int:
+        admission = Admission(methods=METHODS, refused=self.memory.note, clock=self.clock)
         server = grpc.aio.server(
-            interceptors=[
-                AuthorizationInterceptor(
-                    identity=identity, methods=METHODS, refused=self.memory.note
-                )
-            ]
+            interceptors=[AuthorizationInterceptor(identity=identity, admission=admission)]
         )
         approval_pb2_grpc.add_ApprovalServiceServicer_to_server(self.servicer, server)
         operation_pb2_grpc.add_OperationServiceServicer_to_server(self.operation_servicer, server)
@@ -274,7 +274,7 @@ class ApprovalsRig:
             def operators(_self) -> Mapping[str, Operator]:  # noqa: N805 - the rig is self
                 return {item.identity: item for item in self.in_force.values()}
 
-        identity = TlsIdentity(operators=InForce(), clock=self.clock)
+        identity = TlsIdentity(Identities(operators=InForce(), clock=self.clock))
         return f"127.0.0.1:{await self._serve(identity, '127.0.0.1:0', credentials)}"
 
     async def serve_local(self, path: Path) -> None:

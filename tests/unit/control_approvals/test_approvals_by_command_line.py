@@ -71,6 +71,7 @@ def host(module_dir: Path) -> Iterator[Host]:
         # Control would log to the very stdout that the commands print to.
         quiet = structlog.wrap_logger(structlog.PrintLogger(io.StringIO()))
         patch.setattr("sidecar.control.interceptor.log", quiet)
+        patch.setattr("sidecar.control.admission.log", quiet)
         rig = ApprovalsRig(module_dir)
         thread.run(rig.__aenter__())
         address = thread.run(rig.serve_tls(layout.pki))
@@ -139,7 +140,7 @@ COMMAND_TABLE = {
     "rita": (Exit.FAILURE, "NOT_FOUND"),
     "paul": (Exit.FAILURE, "NOT_FOUND"),
     "audrey": (Exit.DENIED, "NOT_AN_APPROVER"),
-    "soar": (Exit.DENIED, "PERMISSION_MISSING"),
+    "soar": (Exit.DENIED, "NOT_AN_APPROVER"),
     "robot": (Exit.DENIED, "NOT_AN_APPROVER"),
     LOCAL: (Exit.DENIED, "NOT_AN_APPROVER"),
 }

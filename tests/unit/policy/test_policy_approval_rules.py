@@ -66,6 +66,7 @@ def test_file_says_tiers_and_actions(files: Any, bundle: Any) -> None:
         "LOW",
         "MEDIUM",
         "MEDIUM",
+        "MEDIUM",
     ]
     assert loaded.digest != bundle(PERMIT).digest
     assert loaded.files["approvals.yaml"] == text.encode()

@@ -601,3 +601,35 @@ async def test_a_host_of_another_tool_is_in_the_picture(console: Console, browse
     page = await shown(browser, approval)
 
     assert "far.example" in page.one("svg", class_="reach").text
+
+
+async def test_a_question_says_that_nothing_but_the_answer_comes_of_it(
+    console: Console, browser: Browser
+) -> None:
+    """A playbook's words are text on the page, marked where they cannot be seen, and no order."""
+    hostile = "\u202e<script>alert(1)</script> {{7*7}}"
+    approval = await console.ask(
+        action="confirm",
+        body={"question": hostile, "details": f"{hostile}\nsecond", "agent": ""},
+        summary="erin asks: “\\u{202e}<script>alert(1)</script> {{7*7}}”",
+    )
+
+    page = await shown(browser, approval)
+    await browser.decide(approval, "grant", reason="fine")
+    await console.approvals.take(approval.id)
+    await fill(console)
+    await console.approvals.finish(
+        approval.id, result=Outcome().to_json(), detail="granted by alice"
+    )
+    after = await shown(browser, approval)
+
+    assert "Question ·" in page.text
+    assert "tells it the answer, and does nothing else" in page.text
+    assert "<script>alert(1)</script> {{7*7}}" in page.one("h1").text
+    assert not [item for item in page.all("script") if "alert" in item.text]
+    assert "\u202e" not in page.text
+    assert "\\u{202E}" in listing(page)
+    button = next(item for item in page.all("button") if "data-submit" in item.attributes)
+    assert button.text.startswith("Record my decision about the question “")
+    assert "control itself did nothing" in after.text
+    assert "carried out" not in after.text
