@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import re
@@ -15,12 +14,18 @@ from typing import Any, Final
 import click
 
 from soar_actions.catalogue import ACTIONS
-from soar_actions.client import Connection
-from soar_actions.errors import ErrorClass
-from soar_actions.handlers import HANDLERS, Status, run_action
+from soar_actions.client.connection import Connection
+from soar_actions.client.grpc_transport import GrpcTransport
+from soar_actions.client.http import HttpTransport
+from soar_actions.client.transport import Transport
+from soar_actions.errors import ActionError, ErrorClass
+from soar_actions.run import HANDLERS, failure, run_action
+from soar_actions.show import declaration, declaration_text
+from soar_actions.steps import Status
 
 __all__ = ["soar"]
 
+_GRPC, _GRPC_TOKEN, _JSON = "127.0.0.1:7443", "127.0.0.1:7446", "127.0.0.1:7445"
 _EXIT: Final = {
     ErrorClass.BAD_INPUT: 2,
     ErrorClass.NOT_FOUND: 1,
@@ -44,11 +49,24 @@ def soar() -> None:
 def list_actions(is_json: bool) -> None:
     """List the actions of the catalogue."""
     if is_json:
-        actions = [_declaration(slug) for slug in ACTIONS]
+        actions = [declaration(action) for action in ACTIONS.values()]
         click.echo(json.dumps({"apiVersion": "holdfast/v1", "kind": "Actions", "actions": actions}))
         return
     for slug, action in ACTIONS.items():
-        click.echo(f"{slug:22}{action.effect:9}{action.description.split('. ')[0]}")
+        click.echo(f"{slug:22}{action.effect.value:9}{action.description.split('. ')[0]}")
+
+
+@soar.command("show")
+@click.argument("action")
+@click.option("--json", "is_json", is_flag=True, help="Print one JSON object.")
+def show(action: str, is_json: bool) -> None:
+    """Print the whole declaration of ACTION: parameters, outputs, errors, who must grant it."""
+    _known(action)
+    if is_json:
+        data = {"apiVersion": "holdfast/v1", "kind": "Action", **declaration(ACTIONS[action])}
+        click.echo(json.dumps(data, indent=2, ensure_ascii=False))
+    else:
+        click.echo(declaration_text(ACTIONS[action]))
 
 
 @soar.command(
@@ -59,22 +77,48 @@ def list_actions(is_json: bool) -> None:
 @click.argument("action")
 @click.option("--param", "params", multiple=True, metavar="NAME=VALUE", help="A parameter.")
 @click.option("--key", default="", help="Idempotency key of the playbook run; default: a new one.")
-@click.option("--address", envvar="HOLDFAST_LISTEN", default="127.0.0.1:7443", show_default=True,
-              help="Control's host:port.")  # fmt: skip
+@click.option(
+    "--transport",
+    type=click.Choice(["grpc", "json"]),
+    default="grpc",
+    show_default=True,
+    help="How to call control; platforms use json.",
+)
+@click.option(
+    "--address",
+    default="",
+    help="Control's host:port; default: HOLDFAST_LISTEN or 127.0.0.1:7443; with an API "
+    "token HOLDFAST_TOKEN_LISTEN or 127.0.0.1:7446; with --transport json "
+    "HOLDFAST_API_LISTEN or 127.0.0.1:7445.",
+)
 @click.option("--ca", type=click.Path(path_type=Path), help="CA of control's certificate (PEM).")
 @click.option("--cert", type=click.Path(path_type=Path), help="Client certificate (PEM).")
 @click.option("--private-key", type=click.Path(path_type=Path), help="Its private key (PEM).")
-@click.option("--as", "operator", default="soar", show_default=True,
-              help="Development certificate to use when --cert is not given.")  # fmt: skip
-@click.option("--json", "is_json", is_flag=True, help="Print one JSON object.")
+@click.option(
+    "--token-file",
+    type=click.Path(path_type=Path),
+    help="File that holds an API token, instead of a certificate.",
+)
+@click.option("--timeout", default="10", show_default=True, help="Seconds of one attempt, 1 to 60.")
+@click.option(
+    "--as",
+    "operator",
+    default="soar",
+    show_default=True,
+    help="Development certificate to use when --cert is not given.",
+)
+@click.option("--json", "is_json", is_flag=True, help="Print one JSON object.")  # fmt: skip
 def run(
     action: str,
     params: tuple[str, ...],
     key: str,
+    transport: str,
     address: str,
     ca: Path | None,
     cert: Path | None,
     private_key: Path | None,
+    token_file: Path | None,
+    timeout: str,
     operator: str,
     is_json: bool,
 ) -> None:
@@ -83,26 +127,79 @@ def run(
     \b
     holdfast soar run contain-agent --param agent=banking --param level=KILL --param reason="alert"
     """
-    if action not in ACTIONS:
-        raise click.UsageError(f"no action {action!r}; there are: {', '.join(ACTIONS)}")
+    _known(action)
+    parameters = dict(_pair(text) for text in params)
+    key = key or f"soar-{uuid.uuid4()}"
     pki = _development_pki()
-    connection = Connection(
-        address=address,
-        ca=ca or pki / "ca.pem",
-        certificate=cert or pki / f"{operator}.pem",
-        key=private_key or pki / f"{operator}.key",
-    )
-    result = asyncio.run(
-        run_action(
-            ACTIONS[action],
-            HANDLERS[action],
-            connection=connection,
-            parameters=dict(_pair(text) for text in params),
-            key=key or f"soar-{uuid.uuid4()}",
-        )
-    )
+    if token_file is None:
+        ca = ca or pki / "ca.pem"
+        cert = cert or pki / f"{operator}.pem"
+        private_key = private_key or pki / f"{operator}.key"
+    elif ca is None and (pki / "ca.pem").exists():
+        ca = pki / "ca.pem"
+    asset = {
+        "endpoint": f"https://{address or _address(transport, has_token=token_file is not None)}",
+        "ca_certificate": _path(ca),
+        "client_certificate": _path(cert),
+        "client_key": _path(private_key),
+        "timeout_seconds": timeout,
+    }
+    try:
+        asset["api_token"] = _token(token_file)
+        connection = Connection.from_asset(asset)
+    except ActionError as exc:
+        result = failure(exc, action=ACTIONS[action].name, key=key)
+    else:
+        result = _perform(action, connection, transport, parameters, key)
     click.echo(json.dumps(result, indent=2) if is_json else _text(result))
     sys.exit(_exit_code(result))
+
+
+def _perform(
+    slug: str, connection: Connection, transport: str, parameters: dict[str, str], key: str
+) -> dict[str, Any]:
+    """Do the action over *transport*; the same handler runs over both."""
+    action = ACTIONS[slug]
+
+    def over(way: Transport) -> dict[str, Any]:
+        return run_action(action, HANDLERS[slug], transport=way, parameters=parameters, key=key)
+
+    if transport == "json":
+        with HttpTransport(connection, total_s=action.deadline_s) as http:
+            return over(http)
+    with GrpcTransport(connection, total_s=action.deadline_s) as grpc:
+        return over(grpc)
+
+
+def _known(action: str) -> None:
+    if action not in ACTIONS:
+        raise click.UsageError(f"no action {action!r}; there are: {', '.join(ACTIONS)}")
+
+
+def _address(transport: str, *, has_token: bool) -> str:
+    if transport == "json":
+        return os.environ.get("HOLDFAST_API_LISTEN") or _JSON
+    if has_token:
+        return os.environ.get("HOLDFAST_TOKEN_LISTEN") or _GRPC_TOKEN
+    return os.environ.get("HOLDFAST_LISTEN") or _GRPC
+
+
+def _path(path: Path | None) -> str:
+    return str(path.absolute()) if path is not None else ""
+
+
+def _token(path: Path | None) -> str:
+    if path is None:
+        return ""
+    try:
+        return path.read_text(encoding="ascii").strip()
+    except (OSError, UnicodeDecodeError):
+        raise ActionError(
+            ErrorClass.BAD_INPUT,
+            f"the file {path} with the API token cannot be read",
+            reason="BAD_SETTING",
+            remedy="`holdfast api-tokens create` prints a token; put it into a file of mode 0600",
+        ) from None
 
 
 def _pair(text: str) -> tuple[str, str]:
@@ -124,28 +221,6 @@ def _development_pki() -> Path:
     return root / "control" / "dev-pki"
 
 
-def _declaration(slug: str) -> dict[str, Any]:
-    action = ACTIONS[slug]
-    return {
-        "name": action.name,
-        "slug": slug,
-        "effect": action.effect.value,
-        "read_only": action.is_read_only,
-        "permission": action.permission,
-        "description": action.description,
-        "parameters": [
-            {
-                "name": parameter.name,
-                "required": parameter.is_required,
-                "default": parameter.default,
-                "choices": list(parameter.choices),
-                "description": parameter.description,
-            }
-            for parameter in action.parameters
-        ],
-    }
-
-
 def _text(result: dict[str, Any]) -> str:
     lines = [f"{result['status']}: {_UNPRINTABLE.sub('?', result['summary'])}"]
     error = result.get("error")
@@ -162,6 +237,10 @@ def _text(result: dict[str, Any]) -> str:
     if result["status"] == Status.PENDING:
         key = _UNPRINTABLE.sub("?", result["idempotency_key"])
         lines.append(f"to learn how it ended, run it again with --key {key}")
+    for target in result.get("targets", []):
+        lines.append(
+            f"  {target['agent']}: {target['status']}: {_UNPRINTABLE.sub('?', target['summary'])}"
+        )
     receipt = result.get("receipt")
     if receipt:
         lines.append(f"receipt: {receipt['directive']}, durable: {receipt['durable']}")

@@ -1,60 +1,31 @@
 # SPDX-License-Identifier: Apache-2.0
-"""release agent: ask for the end of one directive; it ends when another human has granted it."""
+"""release agent: ask for the end of what holds an agent; humans must grant it."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 
-from soar_actions.catalogue.action import (
-    Action,
-    ActionEffect,
-    ErrorNote,
-    Output,
-    Parameter,
-    RetryClass,
-)
-from soar_actions.catalogue.common import COMMON_ERRORS, HELD_ERRORS, HELD_OUTPUTS, REASON
+from soar_actions.catalogue.action import Mappings
+from soar_actions.catalogue.common import AGENT, REASON
+from soar_actions.catalogue.kinds import loosens
+from soar_actions.catalogue.loosening import EPOCH
 
 __all__ = ["RELEASE_AGENT"]
 
-RELEASE_AGENT: Final = Action(
-    name="release agent",
-    description="End one containment directive, named by its epoch. Others that hold the same "
-    "agent stay.",
-    effect=ActionEffect.LOOSEN,
+RELEASE_AGENT: Final = loosens(
+    "release agent",
+    "End one containment directive, named by its epoch; or, named by an agent, every standing "
+    "directive whose target is exactly that agent. Others that hold it stay and are listed.",
     reversal="contain agent",
-    approval="Always: a human other than whoever asks must grant it, two if automation asks. Until "
-    "then the status is PENDING and the directive holds.",
-    permission="release",
-    retry=RetryClass.WITH_SAME_KEY,
-    idempotency="One key per playbook run; the same key with other parameters is a conflict.",
     parameters=(
-        Parameter(
-            name="epoch",
-            description="Number of the directive, from the receipt.",
-            example="42",
-            pattern=r"[1-9][0-9]{0,18}",
+        EPOCH,
+        replace(
+            AGENT,
+            description="Instead of an epoch: exact id of the agent; no wildcards.",
+            is_required=False,
         ),
         REASON,
     ),
-    outputs=(
-        Output(path="directive.state", description="RELEASED.", example="RELEASED"),
-        Output(path="remaining[].epoch", description="Directives that still hold.", example=43),
-        *HELD_OUTPUTS,
-    ),
-    errors=(
-        ErrorNote(
-            reason="SECOND_HUMAN_NEEDED",
-            meaning="This operator may not ask for it, or not alone.",
-            remedy="Let another human with the role `release` ask.",
-        ),
-        ErrorNote(
-            reason="ALREADY_RELEASED",
-            meaning="The directive does not stand any more.",
-            remedy="List the directives.",
-        ),
-        *HELD_ERRORS,
-        *COMMON_ERRORS,
-    ),
-    mappings={"OCSF": "7001 Remediation Activity: Restore", "OpenC2": "restore"},
+    mappings=Mappings(ocsf="7001/3", openc2="restore x-holdfast:agent"),
 )

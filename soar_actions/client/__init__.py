@@ -1,7 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Talks to control on behalf of a playbook: mutual TLS, a deadline on everything, bounded retries."""
+"""Talks to control on behalf of a playbook: TLS, a deadline on everything, bounded retries.
 
-from soar_actions.client.connection import Connection
-from soar_actions.client.control import ControlClient
-
-__all__ = ["Connection", "ControlClient"]
+``http`` and what it stands on travel inside every platform's package; ``grpc_transport`` does not.
+"""

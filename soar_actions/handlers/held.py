@@ -7,82 +7,87 @@ same idempotency key answers how the same operation stands by then, and orders n
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Final
 
-from sidecar.api.v1 import types_pb2
 from soar_actions.errors import ActionError, ErrorClass
-from soar_actions.handlers.render import time_text
-from soar_actions.handlers.result import Result, Status
+from soar_actions.handlers.reading import enum, number, text, texts
+from soar_actions.steps import Result, Status
 
-__all__ = ["operation_data", "pending"]
+__all__ = ["IS_WAITING", "ended_badly", "operation_data", "pending", "pending_data"]
 
-Operation = types_pb2.Operation
+IS_WAITING: Final = frozenset({"PENDING_APPROVAL", "RUNNING"})
+"""States of an operation that has not ended."""
 _ENDS: Final = {
-    Operation.STATE_REFUSED: ("APPROVAL_REFUSED", "a human refused it"),
-    Operation.STATE_EXPIRED: ("APPROVAL_EXPIRED", "nobody decided in time"),
-    Operation.STATE_CANCELLED: ("APPROVAL_CANCELLED", "it became moot"),
+    "REFUSED": ("APPROVAL_REFUSED", "a human refused it"),
+    "EXPIRED": ("APPROVAL_EXPIRED", "nobody decided in time"),
+    "CANCELLED": ("APPROVAL_CANCELLED", "it became moot"),
 }
 
 
-def pending(operation: types_pb2.Operation) -> Result:
+def pending(operation: Mapping[str, Any]) -> Result:
     """Return the result of an action whose *operation* has not been carried out.
 
     Raises:
         ActionError: It never will be: it was refused, expired, cancelled, or it failed.
     """
-    match operation.state:
-        case Operation.STATE_PENDING_APPROVAL:
-            who = ", ".join(operation.approvers) or "an approver"
-            text = f"waits for a human ({who}): {operation.summary}"
-        case Operation.STATE_RUNNING:
-            text = f"granted, and being carried out: {operation.summary}"
-        case _:
-            raise _error_of(operation)
-    return Result(
-        status=Status.PENDING,
-        summary=text,
-        data={
-            "operation": operation_data(operation),
-            "approval": operation.approval,
-            "link": operation.url,
-        },
-    )
+    data = operation_data(operation)
+    if data["state"] == "PENDING_APPROVAL":
+        who = ", ".join(data["approvers"]) or "an approver"
+        said = f"waits for a human ({who}): {data['summary']}"
+    elif data["state"] == "RUNNING":
+        said = f"granted, and being carried out: {data['summary']}"
+    else:
+        raise ended_badly(operation)
+    return Result(status=Status.PENDING, summary=said, data=pending_data(operation))
 
 
-def operation_data(operation: types_pb2.Operation) -> dict[str, Any]:
-    """Return *operation* as data; what it gave is data of the action itself."""
+def pending_data(operation: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what every held action answers with."""
     return {
-        "name": operation.name,
-        "state": Operation.State.Name(operation.state).removeprefix("STATE_"),
-        "action": operation.action,
-        "summary": operation.summary,
-        "requester": operation.requester,
-        "approval": operation.approval,
-        "approvers": list(operation.approvers),
-        "url": operation.url,
-        "fingerprint": operation.fingerprint,
-        "fingerprint_words": operation.fingerprint_words,
-        "create_time": time_text(operation.create_time),
-        "expire_time": time_text(operation.expire_time),
-        "end_time": time_text(operation.end_time),
-        "detail": operation.detail,
-        "epoch": operation.epoch,
+        "operation": operation_data(operation),
+        "approval": text(operation, "approval"),
+        "link": text(operation, "url"),
     }
 
 
-def _error_of(operation: types_pb2.Operation) -> ActionError:
-    ended = _ENDS.get(operation.state)
+def operation_data(operation: Mapping[str, Any]) -> dict[str, Any]:
+    """Return *operation* as data; what it gave is data of the action itself."""
+    return {
+        "name": text(operation, "name"),
+        "state": enum(operation, "state", "STATE_"),
+        "action": text(operation, "action"),
+        "summary": text(operation, "summary"),
+        "requester": text(operation, "requester"),
+        "approval": text(operation, "approval"),
+        "approvers": texts(operation, "approvers"),
+        "url": text(operation, "url"),
+        "fingerprint": text(operation, "fingerprint"),
+        "fingerprint_words": text(operation, "fingerprintWords"),
+        "create_time": text(operation, "createTime"),
+        "expire_time": text(operation, "expireTime"),
+        "end_time": text(operation, "endTime"),
+        "detail": text(operation, "detail"),
+        "error_reason": text(operation, "errorReason"),
+        "epoch": number(operation, "epoch"),
+    }
+
+
+def ended_badly(operation: Mapping[str, Any]) -> ActionError:
+    """Return why an *operation* that has ended was not carried out."""
+    data = operation_data(operation)
+    ended = _ENDS.get(data["state"])
     if ended is None:
         return ActionError(
             ErrorClass.FAILED,
-            f"it was granted and could not be carried out: {operation.detail or operation.name}",
-            reason=operation.error_reason or "FAILED",
+            f"it was granted and could not be carried out: {data['detail'] or data['name']}",
+            reason=data["error_reason"] or "FAILED",
             remedy="look at the operation, and run the action again with a fresh idempotency key",
         )
-    reason, text = ended
+    reason, said = ended
     return ActionError(
         ErrorClass.REFUSED,
-        f"nothing was done: {operation.detail or text}",
+        f"nothing was done: {data['detail'] or said}",
         reason=reason,
         remedy="ask again only with a fresh idempotency key, and if the approvers know why",
     )

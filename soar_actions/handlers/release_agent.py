@@ -5,37 +5,29 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from sidecar.api.v1 import containment_pb2
-from soar_actions.client import ControlClient
-from soar_actions.handlers.held import operation_data, pending
+from soar_actions.handlers.reading import message, messages
+from soar_actions.handlers.releasing import release, release_matching, require_one
 from soar_actions.handlers.render import directive_data
-from soar_actions.handlers.result import Result, Status
+from soar_actions.steps import Call, Result, Steps
 
 __all__ = ["release_agent"]
 
 
-async def release_agent(client: ControlClient, values: Mapping[str, str], key: str) -> Result:
-    """Ask for the end of one directive: PENDING until a human has granted it."""
-    response = await client.release(
-        containment_pb2.ReleaseRequest(
-            request_id=key, epoch=int(values["epoch"]), reason=values["reason"]
-        )
+def release_agent(values: Mapping[str, str], key: str) -> Steps:
+    """Ask for the end of one directive, or of all that hold exactly this agent."""
+    agent, epoch = values["agent"], values["epoch"]
+    require_one("release agent", epoch=epoch, agent=agent)
+    if epoch:
+        return (yield from release(epoch, key, values["reason"]))
+    result = yield from release_matching(
+        {"agent": agent}, key, values["reason"], what=f"agent {agent}"
     )
-    is_held = response.HasField("operation")
-    if is_held and not response.HasField("directive"):
-        return pending(response.operation)
-    remaining = [directive_data(directive) for directive in response.remaining]
-    directive = directive_data(response.directive)
-    text = f"directive {directive['epoch']} ({directive['target']}) is released"
-    if remaining:
-        text += f"; still held by {', '.join(str(item['epoch']) for item in remaining)}"
-    return Result(
-        status=Status.SUCCESS,
-        summary=text,
-        data={
-            "directive": directive,
-            "remaining": remaining,
-            "epoch": response.epoch,
-            **({"operation": operation_data(response.operation)} if is_held else {}),
-        },
-    )
+    if result.data["releases"]:
+        return result
+    # Nothing stands that names it: is there such an agent, and does something else hold it?
+    answer = yield Call("AgentService/GetAgent", {"agent": agent})
+    others = [directive_data(each) for each in messages(message(answer, "agent"), "directives")]
+    said = result.summary
+    if others:
+        said += f"; still held by {', '.join(str(item['epoch']) for item in others)}"
+    return Result(status=result.status, summary=said, data={**result.data, "remaining": others})

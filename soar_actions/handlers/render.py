@@ -1,95 +1,126 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Messages of the contract as the plain data that playbooks read."""
+"""Directives, receipts, agents and revocations as the plain data that playbooks read."""
 
 from __future__ import annotations
 
-from typing import Any, Final
+from collections.abc import Mapping
+from typing import Any
 
-from google.protobuf import timestamp_pb2
+from soar_actions.handlers.reading import (
+    bytes_of,
+    enum,
+    flag,
+    message,
+    messages,
+    number,
+    numbers,
+    text,
+    texts,
+)
 
-from sidecar.api.v1 import types_pb2
-
-__all__ = ["LEVELS", "directive_data", "receipt_data", "target_text", "time_text"]
-
-LEVELS: Final = {
-    "OBSERVE": types_pb2.LEVEL_OBSERVE,
-    "THROTTLE": types_pb2.LEVEL_THROTTLE,
-    "HOLD": types_pb2.LEVEL_HOLD,
-    "READ_ONLY": types_pb2.LEVEL_READ_ONLY,
-    "FREEZE": types_pb2.LEVEL_FREEZE,
-    "KILL": types_pb2.LEVEL_KILL,
-}
-
-
-def time_text(time: timestamp_pb2.Timestamp) -> str:
-    """Return *time* in RFC 3339, or nothing if it is not set."""
-    return time.ToJsonString() if time.seconds or time.nanos else ""
+__all__ = ["agent_data", "directive_data", "receipt_data", "revocation_data", "target_text"]
 
 
-def target_text(target: types_pb2.Target) -> str:
-    """Return *target* as people write it."""
-    match target.WhichOneof("kind"):
-        case "session":
-            return f"session {target.session.session} of agent {target.session.agent}"
-        case "tool_at_agent":
-            return f"tool {target.tool_at_agent.tool} of agent {target.tool_at_agent.agent}"
-        case "labels":
-            return "labels " + ",".join(f"{k}={v}" for k, v in sorted(target.labels.labels.items()))
-        case "all" | None:
-            return "all"
-        case kind:
-            return f"{kind} {getattr(target, kind)}"
+def target_text(target: Mapping[str, Any]) -> str:
+    """Return a target as people write it."""
+    if "session" in target:
+        session = message(target, "session")
+        return f"session {text(session, 'session')} of agent {text(session, 'agent')}"
+    if "toolAtAgent" in target:
+        tool = message(target, "toolAtAgent")
+        return f"tool {text(tool, 'tool')} of agent {text(tool, 'agent')}"
+    if "labels" in target:
+        labels = message(message(target, "labels"), "labels")
+        return "labels " + ",".join(f"{key}={labels[key]}" for key in sorted(labels))
+    for kind in ("agent", "tool", "destination", "principal"):
+        if kind in target:
+            return f"{kind} {text(target, kind)}"
+    return "all"
 
 
-def directive_data(directive: types_pb2.Directive) -> dict[str, Any]:
-    """Return *directive* as data."""
+def directive_data(directive: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a directive as data."""
     return {
-        "name": directive.name,
-        "epoch": directive.epoch,
-        "target": target_text(directive.target),
-        "level": types_pb2.Level.Name(directive.level).removeprefix("LEVEL_"),
-        "reason": directive.reason,
-        "author": directive.author,
-        "state": types_pb2.Directive.State.Name(directive.state).removeprefix("STATE_"),
-        "create_time": time_text(directive.create_time),
-        "expire_time": time_text(directive.expire_time),
+        "name": text(directive, "name"),
+        "epoch": number(directive, "epoch"),
+        "target": target_text(message(directive, "target")),
+        "level": enum(directive, "level", "LEVEL_"),
+        "reason": text(directive, "reason"),
+        "author": text(directive, "author"),
+        "state": enum(directive, "state", "STATE_"),
+        "create_time": text(directive, "createTime"),
+        "expire_time": text(directive, "expireTime"),
+        "end_time": text(directive, "endTime"),
+        "releaser": text(directive, "releaser"),
     }
 
 
-def receipt_data(receipt: types_pb2.Receipt) -> dict[str, Any]:
-    """Return *receipt* as data, its signed form included."""
-    directive = directive_data(receipt.directive)
+def receipt_data(receipt: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a receipt as data, its signed form included."""
+    directive = directive_data(message(receipt, "directive"))
     return {
         "directive": directive["name"],
         "epoch": directive["epoch"],
         "target": directive["target"],
         "level": directive["level"],
         "author": directive["author"],
-        "durable": receipt.durable,
-        "contained": receipt.contained,
+        "durable": flag(receipt, "durable"),
+        "contained": flag(receipt, "contained"),
         "gates": [
             {
-                "gate": item.gate,
-                "state": types_pb2.Receipt.GateItem.State.Name(item.state).removeprefix("STATE_"),
-                "applied_epoch": item.applied_epoch,
-                "ack_time": time_text(item.ack_time),
-                "last_allow_time": time_text(item.last_allow_time),
+                "gate": text(item, "gate"),
+                "state": enum(item, "state", "STATE_"),
+                "applied_epoch": number(item, "appliedEpoch"),
+                "ack_time": text(item, "ackTime"),
+                "last_allow_time": text(item, "lastAllowTime"),
             }
-            for item in receipt.gates
+            for item in messages(receipt, "gates")
         ],
         "isolation": [
             {
-                "driver": item.driver,
-                "subject": item.subject,
-                "result": item.result,
-                "detail": item.detail,
+                "driver": text(item, "driver"),
+                "subject": text(item, "subject"),
+                "result": text(item, "result"),
+                "detail": text(item, "detail"),
             }
-            for item in receipt.isolation
+            for item in messages(receipt, "isolation")
         ],
-        "last_allow_time": time_text(receipt.last_allow_time),
-        "log_index": receipt.log_index,
-        "checkpoint": receipt.checkpoint,
-        "key_id": receipt.key_id,
-        "signed_json": receipt.signed_json.decode(),
-        "signature": receipt.signature.hex(),
+        "last_allow_time": text(receipt, "lastAllowTime"),
+        "issue_time": text(receipt, "issueTime"),
+        "log_index": number(receipt, "logIndex"),
+        "checkpoint": text(receipt, "checkpoint"),
+        "key_id": text(receipt, "keyId"),
+        "signed_json": bytes_of(receipt, "signedJson").decode("utf-8", "replace"),
+        "signature": bytes_of(receipt, "signature").hex(),
+    }
+
+
+def agent_data(agent: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an agent as data."""
+    return {
+        "agent": text(agent, "agent"),
+        "owner": text(agent, "owner"),
+        "groups": texts(agent, "groups"),
+        "labels": dict(message(agent, "labels")),
+        "declared": flag(agent, "declared"),
+        "gates": texts(agent, "gates"),
+        "level": enum(agent, "level", "LEVEL_"),
+        "directives": [directive_data(item) for item in messages(agent, "directives")],
+        "last_call_time": text(agent, "lastCallTime"),
+        "decision_counts": numbers(agent, "decisionCounts"),
+    }
+
+
+def revocation_data(revocation: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a revocation as data."""
+    return {
+        "epoch": number(revocation, "epoch"),
+        "agent": text(revocation, "agent"),
+        "session": text(revocation, "session"),
+        "issuer": text(revocation, "issuer"),
+        "token_id": text(revocation, "jti"),
+        "issued_before": text(revocation, "issuedBefore"),
+        "author": text(revocation, "author"),
+        "reason": text(revocation, "reason"),
+        "create_time": text(revocation, "createTime"),
     }

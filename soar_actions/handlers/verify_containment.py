@@ -5,28 +5,39 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from sidecar.api.v1 import containment_pb2, types_pb2
-from soar_actions.client import ControlClient
-from soar_actions.handlers.result import Result, Status
+from soar_actions.handlers.reading import enum, flag, message, messages, text
+from soar_actions.steps import Call, Result, Status, Steps
 
 __all__ = ["verify_containment"]
 
 
-async def verify_containment(client: ControlClient, values: Mapping[str, str], _key: str) -> Result:
+def verify_containment(values: Mapping[str, str], _key: str) -> Steps:
     """Replay an agent's recorded calls; FAILED unless every one is denied."""
-    response = await client.verify_containment(
-        containment_pb2.VerifyContainmentRequest(
-            agent=values["agent"], max_calls=min(int(values["max_calls"]), 1000)
-        )
+    answer = yield Call(
+        "ContainmentService/VerifyContainment",
+        {"agent": values["agent"], "maxCalls": int(values["max_calls"])},
+        patience_s=10.0,
     )
-    allowed = sum(item.effect == types_pb2.EFFECT_ALLOW for item in response.items)
+    items = [
+        {
+            "decision_id": text(item, "decisionId"),
+            "tool": text(item, "tool"),
+            "original_effect": enum(item, "originalEffect", "EFFECT_"),
+            "effect": enum(item, "effect", "EFFECT_"),
+            "reason": text(message(item, "reason"), "code"),
+        }
+        for item in messages(answer, "items")
+    ]
+    is_contained = flag(answer, "contained")
+    statement = text(answer, "statement")
     return Result(
-        status=Status.SUCCESS if response.contained else Status.FAILED,
-        summary=response.statement,
+        status=Status.SUCCESS if is_contained else Status.FAILED,
+        summary=statement or ("contained" if is_contained else "NOT contained"),
         data={
-            "contained": response.contained,
-            "replayed": len(response.items),
-            "allowed": allowed,
-            "statement": response.statement,
+            "contained": is_contained,
+            "replayed": len(items),
+            "allowed": sum(item["effect"] not in ("DENY", "HOLD") for item in items),
+            "statement": statement,
+            "items": items,
         },
     )

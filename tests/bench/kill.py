@@ -7,9 +7,14 @@ import asyncio
 import time
 from typing import Any
 
-from sidecar.api.v1 import approval_pb2, approval_pb2_grpc, containment_pb2, types_pb2
+from sidecar.api.v1 import (
+    approval_pb2,
+    approval_pb2_grpc,
+    containment_pb2,
+    containment_pb2_grpc,
+    types_pb2,
+)
 from sidecar.sdk import Guard
-from soar_actions.client import ControlClient
 from tests.bench.measure import Latency
 from tests.bench.rig import AGENT, READ_ARGUMENTS, READ_TOOL, Rig
 
@@ -25,10 +30,12 @@ async def bench_kill(rig: Rig, say: Any) -> dict[str, Any]:
     answers: list[tuple[int, bool]] = []
     async with (
         Guard(rig.gate_address, session="bench-session") as guard,
-        ControlClient(rig.operator("soar")) as soar,
-        ControlClient(rig.operator("alice")) as requester,
-        rig.operator("bob").channel() as approver,
+        rig.operator("soar") as soar_channel,
+        rig.operator("alice") as requester_channel,
+        rig.operator("bob") as approver,
     ):
+        soar = containment_pb2_grpc.ContainmentServiceStub(soar_channel)
+        requester = containment_pb2_grpc.ContainmentServiceStub(requester_channel)
 
         async def caller() -> None:
             while not is_stopping:
@@ -42,7 +49,7 @@ async def bench_kill(rig: Rig, say: Any) -> dict[str, Any]:
                 say(f"kill {number} of {KILLS}")
             await _until_allowed(answers)
             called = time.perf_counter_ns()
-            response = await soar.contain(
+            response = await soar.Contain(
                 containment_pb2.ContainRequest(
                     request_id=f"bench-kill-{number:06d}",
                     target=types_pb2.Target(agent=AGENT),
@@ -56,7 +63,7 @@ async def bench_kill(rig: Rig, say: Any) -> dict[str, Any]:
             violations += sum(ok and asked > acknowledged for asked, ok in answers)
             allowed_total += sum(ok for _, ok in answers)
             answers.clear()
-            held = await requester.release(
+            held = await requester.Release(
                 containment_pb2.ReleaseRequest(
                     request_id=f"bench-release-{number:06d}",
                     epoch=response.receipt.directive.epoch,

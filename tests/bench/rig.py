@@ -20,7 +20,6 @@ import grpc
 from sidecar.api.v1 import guard_pb2
 from sidecar.layout import StateLayout
 from sidecar.supervisor.host import Host
-from soar_actions.client import Connection
 from tests.bench import echo
 
 AGENT = "banking"
@@ -51,15 +50,15 @@ class Rig:
         """Address of the agent's socket."""
         return self.host.agent_address(AGENT)
 
-    def operator(self, name: str) -> Connection:
-        """Return the connection of a development operator."""
+    def operator(self, name: str) -> grpc.aio.Channel:
+        """Return a channel to control with the certificate of a development operator."""
         pki = self.host.layout.pki
-        return Connection(
-            address=self.host.listen,
-            ca=pki / "ca.pem",
-            certificate=pki / f"{name}.pem",
-            key=pki / f"{name}.key",
+        credentials = grpc.ssl_channel_credentials(
+            root_certificates=(pki / "ca.pem").read_bytes(),
+            private_key=(pki / f"{name}.key").read_bytes(),
+            certificate_chain=(pki / f"{name}.pem").read_bytes(),
         )
+        return grpc.aio.secure_channel(self.host.listen, credentials)
 
 
 @asynccontextmanager

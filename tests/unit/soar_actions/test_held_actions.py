@@ -3,188 +3,115 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
 
-from sidecar.api.v1 import containment_pb2, types_pb2
 from sidecar.canonical import fingerprint_words
-from soar_actions.catalogue import ACTIONS
+from soar_actions import cli
 from soar_actions.cli import soar
-from soar_actions.client import Connection
-from soar_actions.handlers import HANDLERS, Status, run_action
+from tests.unit.soar_actions.control import (
+    FINGERPRINT,
+    ID,
+    LINK,
+    FakeControl,
+    filled,
+    operation,
+)
 
-Operation = types_pb2.Operation
-FINGERPRINT = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
-ID = "apr_" + "a" * 32
-LINK = f"https://console.example/approvals/{ID}"
 PARAMETERS = {
     "contain-agent": {"agent": "banking", "reason": "alert 4711"},
     "release-agent": {"epoch": "42", "reason": "false alarm"},
 }
+METHODS = {
+    "contain-agent": "ContainmentService/Contain",
+    "release-agent": "ContainmentService/Release",
+}
 HELD = pytest.mark.parametrize("slug", PARAMETERS)
 
 
-class FakeControl:
-    """Answers as control does, and counts what it is asked."""
-
-    def __init__(self) -> None:
-        self.operation: types_pb2.Operation | None = Operation(
-            name=f"operations/{ID}",
-            state=Operation.STATE_PENDING_APPROVAL,
-            action="release",
-            summary="soar wants to release directive 42",
-            requester="soar",
-            approval=f"approvals/{ID}",
-            approvers=["alice", "bob"],
-            url=LINK,
-            fingerprint=FINGERPRINT,
-            fingerprint_words=fingerprint_words(FINGERPRINT),
-        )
-        self.is_done = False
-        self.requests: list[Any] = []
-        self.opened = 0
-
-    def __call__(self, connection: Connection) -> FakeControl:
-        self.opened += 1
-        return self
-
-    async def __aenter__(self) -> FakeControl:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        """Nothing to close."""
-
-    async def contain(
-        self, request: containment_pb2.ContainRequest
-    ) -> containment_pb2.ContainResponse:
-        self.requests.append(request)
-        receipt = types_pb2.Receipt(
-            directive=types_pb2.Directive(epoch=42), durable=True, contained=True, signed_json=b"{}"
-        )
-        return containment_pb2.ContainResponse(
-            operation=self.operation, receipt=receipt if self.is_done else None
-        )
-
-    async def release(
-        self, request: containment_pb2.ReleaseRequest
-    ) -> containment_pb2.ReleaseResponse:
-        self.requests.append(request)
-        directive = types_pb2.Directive(epoch=42, state=types_pb2.Directive.STATE_RELEASED)
-        return containment_pb2.ReleaseResponse(
-            operation=self.operation, directive=directive if self.is_done else None, epoch=43
-        )
+def run(slug: str, state: str, **changes: Any) -> dict[str, Any]:
+    """Run the action while its operation is in *state*."""
+    return control_with(slug, state, **changes).run(slug, PARAMETERS[slug], key="run-0001")
 
 
-@pytest.fixture
-def control(monkeypatch: pytest.MonkeyPatch) -> FakeControl:
-    """A control in the place of the real client."""
-    fake = FakeControl()
-    monkeypatch.setattr("soar_actions.handlers.run.ControlClient", fake)
-    return fake
-
-
-def run(slug: str) -> dict[str, Any]:
-    nowhere = Path("/nonexistent")
-    return asyncio.run(
-        run_action(
-            ACTIONS[slug],
-            HANDLERS[slug],
-            connection=Connection(address="x:1", ca=nowhere, certificate=nowhere, key=nowhere),
-            parameters=PARAMETERS[slug],
-            key="run-0001",
-        )
-    )
+def control_with(slug: str, state: str, **changes: Any) -> FakeControl:
+    held = operation(state, fingerprintWords=fingerprint_words(FINGERPRINT), **changes)
+    method = METHODS[slug]
+    answer = filled(method, operation=held) if state == "DONE" else {"operation": held}
+    return FakeControl(**{method: answer})
 
 
 @HELD
-def test_a_held_action_is_pending(control: FakeControl, slug: str) -> None:
+def test_a_held_action_is_pending(slug: str) -> None:
     """Neither success nor failure: the operation, the approval, who decides and where."""
-    result = run(slug)
+    result = run(slug, "PENDING_APPROVAL")
 
     assert result["status"] == "PENDING"
     assert "error" not in result
-    assert result["operation"]["name"] == f"operations/{ID}"
+    assert result["operation"]["name"] == f"operations/apr_{ID}"
     assert result["operation"]["state"] == "PENDING_APPROVAL"
     assert result["operation"]["approvers"] == ["alice", "bob"]
-    assert result["approval"] == f"approvals/{ID}"
+    assert result["approval"] == f"approvals/apr_{ID}"
     assert result["link"] == LINK
     assert "alice, bob" in result["summary"]
-    assert json.dumps(result)
 
 
 @HELD
-def test_d19_a_playbook_shows_the_same_digits_and_words(control: FakeControl, slug: str) -> None:
+def test_d19_a_playbook_shows_the_same_digits_and_words(slug: str) -> None:
     """What approvers compare is in the result as control computed it."""
-    operation = run(slug)["operation"]
+    shown = run(slug, "PENDING_APPROVAL")["operation"]
 
-    assert operation["fingerprint"] == FINGERPRINT
-    assert operation["fingerprint_words"] == fingerprint_words(FINGERPRINT)
+    assert shown["fingerprint"] == FINGERPRINT
+    assert shown["fingerprint_words"] == fingerprint_words(FINGERPRINT)
 
 
 @HELD
-def test_pending_is_answered_at_once(
-    control: FakeControl, slug: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_pending_is_answered_at_once(slug: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """One question, no sleep: a playbook's worker is not a waiting room."""
 
-    async def no_sleep(*_: object) -> None:
+    def no_sleep(*_: object) -> None:
         raise AssertionError("slept")
 
-    monkeypatch.setattr("asyncio.sleep", no_sleep)
+    monkeypatch.setattr("time.sleep", no_sleep)
+    control = control_with(slug, "PENDING_APPROVAL")
 
-    run(slug)
+    control.run(slug, PARAMETERS[slug])
 
-    assert len(control.requests) == 1
+    assert len(control.calls) == 1
 
 
 @HELD
-def test_i01_the_same_key_learns_how_it_ended(control: FakeControl, slug: str) -> None:
+def test_i01_the_same_key_learns_how_it_ended(slug: str) -> None:
     """Run again, the same operation answers: first pending, then done with its result."""
-    first = run(slug)
-    assert control.operation is not None
-    control.operation.state = Operation.STATE_RUNNING
-    running = run(slug)
-    control.operation.state = Operation.STATE_DONE
-    control.is_done = True
-    done = run(slug)
+    states = ["PENDING_APPROVAL", "RUNNING", "DONE"]
+    controls = [control_with(slug, state) for state in states]
 
-    assert [first["status"], running["status"], done["status"]] == ["PENDING", "PENDING", "SUCCESS"]
-    assert {request.request_id for request in control.requests} == {"run-0001"}
-    assert done["operation"]["state"] == "DONE"
-    if slug == "release-agent":
-        assert done["directive"]["state"] == "RELEASED"
-        assert done["epoch"] == 43
-    else:
-        assert done["receipt"]["epoch"] == 42
+    results = [control.run(slug, PARAMETERS[slug], key="run-0001") for control in controls]
+
+    assert [result["status"] for result in results] == ["PENDING", "PENDING", "SUCCESS"]
+    assert {c.body["requestId"] for control in controls for c in control.calls} == {"run-0001"}
+    assert results[-1]["operation"]["state"] == "DONE"
+    assert "directive" in results[-1] or "receipt" in results[-1]
 
 
 @HELD
 @pytest.mark.parametrize(
     ("state", "kind", "reason"),
     [
-        (Operation.STATE_REFUSED, "REFUSED", "APPROVAL_REFUSED"),
-        (Operation.STATE_EXPIRED, "REFUSED", "APPROVAL_EXPIRED"),
-        (Operation.STATE_CANCELLED, "REFUSED", "APPROVAL_CANCELLED"),
-        (Operation.STATE_FAILED, "FAILED", "ALREADY_RELEASED"),
-        (99, "FAILED", "ALREADY_RELEASED"),
+        ("REFUSED", "REFUSED", "APPROVAL_REFUSED"),
+        ("EXPIRED", "REFUSED", "APPROVAL_EXPIRED"),
+        ("CANCELLED", "REFUSED", "APPROVAL_CANCELLED"),
+        ("FAILED", "FAILED", "ALREADY_RELEASED"),
+        ("SOMETHING_NEW", "FAILED", "ALREADY_RELEASED"),
     ],
 )
-def test_what_was_not_granted_is_a_failure(
-    control: FakeControl, slug: str, state: int, kind: str, reason: str
-) -> None:
+def test_what_was_not_granted_is_a_failure(slug: str, state: str, kind: str, reason: str) -> None:
     """Never retried by itself, and it says by whom."""
-    assert control.operation is not None
-    control.operation.state = Operation.State.ValueType(state)
-    control.operation.detail = "refused by bob at 12:00 UTC"
-    control.operation.error_reason = "ALREADY_RELEASED"
-
-    result = run(slug)
+    result = run(slug, state, detail="refused by bob at 12:00 UTC", errorReason="ALREADY_RELEASED")
 
     assert result["status"] == "FAILED"
     assert result["error"]["class"] == kind
@@ -194,11 +121,11 @@ def test_what_was_not_granted_is_a_failure(
 
 
 @HELD
-def test_what_needs_no_human_has_no_operation(control: FakeControl, slug: str) -> None:
-    """The results of before have not changed."""
-    control.operation, control.is_done = None, True
+def test_what_needs_no_human_has_no_operation(slug: str) -> None:
+    """An order that was carried out at once has nothing to wait for."""
+    method = METHODS[slug]
 
-    result = run(slug)
+    result = FakeControl(**{method: filled(method, operation=None)}).run(slug, PARAMETERS[slug])
 
     assert result["status"] == "SUCCESS"
     assert "operation" not in result
@@ -206,29 +133,37 @@ def test_what_needs_no_human_has_no_operation(control: FakeControl, slug: str) -
 
 
 @HELD
-def test_the_declaration_names_what_a_held_action_answers(slug: str) -> None:
-    """Manifests and docs are made from it."""
-    paths = {output.path for output in ACTIONS[slug].outputs}
-    reasons = {note.reason for note in ACTIONS[slug].errors}
+def test_an_answer_with_neither_is_a_failure(slug: str) -> None:
+    """No receipt and no operation: nobody knows what happened, so it is no success."""
+    result = FakeControl(**{METHODS[slug]: {}}).run(slug, PARAMETERS[slug])
 
-    assert {"operation.name", "operation.state", "approval", "link"} <= paths
-    assert {"APPROVAL_REFUSED", "APPROVAL_EXPIRED", "NO_APPROVER"} <= reasons
+    assert result["status"] == "FAILED"
+
+
+Command = Callable[..., Result]
 
 
 @pytest.fixture
-def command(control: FakeControl) -> Callable[..., Result]:
-    """Run ``holdfast soar run release-agent``."""
+def command(monkeypatch: pytest.MonkeyPatch) -> Command:
+    """Run ``holdfast soar run release-agent`` against an operation as it is described."""
 
-    def call(*flags: str) -> Result:
+    def call(*flags: str, state: str = "PENDING_APPROVAL", **changes: Any) -> Result:
+        control = control_with("release-agent", state, **changes)
+
+        def perform(slug: str, _c: object, _t: str, values: dict[str, str], key: str) -> Any:
+            return control.run(slug, values, key=key)
+
+        monkeypatch.setattr(cli, "_perform", perform)
         parameters = [
             f"--param={name}={value}" for name, value in PARAMETERS["release-agent"].items()
         ]
+        monkeypatch.setattr(cli.Connection, "from_asset", lambda _asset: None)
         return CliRunner().invoke(soar, ["run", "release-agent", *parameters, *flags])
 
     return call
 
 
-def test_the_command_exits_4_while_it_waits(command: Callable[..., Result]) -> None:
+def test_the_command_exits_4_while_it_waits(command: Command) -> None:
     """As ``holdfast release`` does; and says who, where, and how to go on."""
     shown = command("--key", "run-0001")
     data = command("--json")
@@ -238,25 +173,49 @@ def test_the_command_exits_4_while_it_waits(command: Callable[..., Result]) -> N
     assert LINK in shown.stdout
     assert fingerprint_words(FINGERPRINT) in shown.stdout
     assert "--key run-0001" in shown.stdout
-    assert json.loads(data.stdout)["status"] == Status.PENDING
+    assert json.loads(data.stdout)["status"] == "PENDING"
 
 
-def test_the_command_prints_no_escape(command: Callable[..., Result], control: FakeControl) -> None:
+def test_the_command_prints_no_escape(command: Command) -> None:
     """Summaries and links hold what others wrote."""
-    assert control.operation is not None
-    control.operation.summary = control.operation.url = "a\x1b]52;c;cm0=\x07\u202eb"
+    hostile = "a\x1b]52;c;cm0=\x07\u202eb"
 
-    shown = command("--key", "a\x1b[2Jb")
+    shown = command("--key", "a\x1b[2Jb", summary=hostile, url=hostile)
+    held = command(summary=hostile, url=hostile)
 
-    assert "\x1b" not in shown.stdout
-    assert "\u202e" not in shown.stdout
+    for result in (shown, held):
+        assert "\x1b" not in result.stdout
+        assert "\u202e" not in result.stdout
 
 
-def test_the_command_refuses_what_was_refused(
-    command: Callable[..., Result], control: FakeControl
-) -> None:
+def test_the_command_refuses_what_was_refused(command: Command) -> None:
     """Exit 3."""
-    assert control.operation is not None
-    control.operation.state = Operation.STATE_REFUSED
+    assert command(state="REFUSED").exit_code == 3
 
-    assert command().exit_code == 3
+
+def test_the_command_says_what_is_wrong_with_its_files(tmp_path: Any) -> None:
+    """Exit 2, and how to get what is missing."""
+    parameters = ["--param=agent=banking", f"--token-file={tmp_path / 'none'}"]
+
+    result = CliRunner().invoke(soar, ["run", "get-agent", *parameters])
+
+    assert result.exit_code == 2
+    assert "holdfast api-tokens create" in result.stdout
+
+
+@pytest.mark.parametrize("is_json", [True, False], ids=["json", "text"])
+def test_the_command_shows_a_declaration(is_json: bool) -> None:
+    """All of it: parameters, outputs, errors, who must grant it."""
+    result = CliRunner().invoke(soar, ["show", "contain-agent", *(["--json"] if is_json else [])])
+
+    assert result.exit_code == 0
+    for word in ("ttl_seconds", "receipt.gates[].state", "APPROVAL_REFUSED", "AML.T0053", "D3-PT"):
+        assert word in result.stdout
+
+
+def test_the_command_knows_no_other_action() -> None:
+    """A usage error, with the names."""
+    result = CliRunner().invoke(soar, ["show", "approve-anything"])
+
+    assert result.exit_code == 2
+    assert "contain-agent" in result.output
