@@ -1,0 +1,226 @@
+# SPDX-License-Identifier: Apache-2.0
+# Generated from the catalogue; do not edit.
+# SDK 2 reads `Optional[X]`, but not `X | None`.
+# ruff: noqa: TID252, UP006, UP035, UP045
+# fmt: off
+"""block tool."""
+
+from typing import List, Optional
+
+from soar_sdk.abstract import SOARClient
+from soar_sdk.action_results import ActionOutput, OutputField
+from soar_sdk.params import Param
+
+from ..adapter import Asset, Given, app, carry_out
+from ..summary import Summary
+
+
+class BlockToolParams(Given):
+    """What a playbook gives."""
+
+    tool: str = Param(
+        description="Exact name of the tool; no wildcards. For example: send_money",
+        required=True,
+        primary=True,
+        cef_types=["holdfast tool"],
+    )
+    agent: str = Param(
+        description="Only at this agent; empty: at all agents. For example: banking",
+        required=False,
+        primary=False,
+        cef_types=["holdfast agent"],
+    )
+    reason: str = Param(
+        description=(
+            "Why, for the log and for the people who read it later. For example: "
+            "exfiltration alert 4711"
+        ),
+        required=True,
+        primary=False,
+    )
+    ttl_seconds: int = Param(
+        description=(
+            "Lapses by itself after this many seconds, at most 30 days; empty: stands "
+            "until released. For example: 3600"
+        ),
+        required=False,
+        primary=False,
+    )
+    idempotency_key: str = Param(
+        description=(
+            "Makes a retry safe: the same key has one effect. Left out, it is made from "
+            "the playbook's run. For example: run-4711-contain"
+        ),
+        required=False,
+        primary=False,
+    )
+
+
+class BlockToolErrorOutput(ActionOutput):
+    """Below ``error``."""
+
+    class_: Optional[str] = OutputField(
+        alias="class",
+        example_values=["REFUSED"],
+    )
+    reason: Optional[str] = OutputField(
+        example_values=["PERMISSION_MISSING"],
+    )
+    remedy: Optional[str] = OutputField(
+        example_values=["ask an operator who may"],
+    )
+    retryable: Optional[bool] = OutputField()
+
+
+class BlockToolReceiptGatesOutput(ActionOutput):
+    """Below ``receipt.gates``."""
+
+    gate: Optional[str] = OutputField(
+        example_values=["banking"],
+    )
+    state: Optional[str] = OutputField(
+        example_values=["ENFORCED"],
+    )
+    ack_time: Optional[str] = OutputField(
+        example_values=["2026-01-31T09:30:00Z"],
+    )
+
+
+class BlockToolReceiptIsolationOutput(ActionOutput):
+    """Below ``receipt.isolation``."""
+
+    driver: Optional[str] = OutputField(
+        example_values=["process_group"],
+    )
+    result: Optional[str] = OutputField(
+        example_values=["TERMINATED"],
+    )
+
+
+class BlockToolReceiptOutput(ActionOutput):
+    """Below ``receipt``."""
+
+    epoch: Optional[int] = OutputField(
+        cef_types=["holdfast epoch"],
+        example_values=[42],
+    )
+    directive: Optional[str] = OutputField(
+        example_values=["directives/42"],
+    )
+    target: Optional[str] = OutputField(
+        example_values=["agent banking"],
+    )
+    level: Optional[str] = OutputField(
+        example_values=["KILL"],
+    )
+    durable: Optional[bool] = OutputField()
+    contained: Optional[bool] = OutputField()
+    gates: Optional[List[BlockToolReceiptGatesOutput]] = None
+    last_allow_time: Optional[str] = OutputField(
+        example_values=["2026-01-31T09:30:00Z"],
+    )
+    isolation: Optional[List[BlockToolReceiptIsolationOutput]] = None
+    log_index: Optional[int] = OutputField(
+        example_values=[17],
+    )
+    checkpoint: Optional[str] = OutputField(
+        example_values=["control.example/log\n18\n…"],
+    )
+    signature: Optional[str] = OutputField(
+        example_values=["9f86d0…"],
+    )
+    signed_json: Optional[str] = OutputField(
+        example_values=['{"epoch":"42",…}'],
+    )
+
+
+class BlockToolOperationOutput(ActionOutput):
+    """Below ``operation``."""
+
+    name: Optional[str] = OutputField(
+        cef_types=["holdfast operation"],
+        example_values=["operations/apr_0123456789abcdef0123456789abcdef"],
+    )
+    state: Optional[str] = OutputField(
+        example_values=["PENDING_APPROVAL"],
+        column_name="Operation state",
+    )
+    summary: Optional[str] = OutputField(
+        example_values=["soar wants to release directive 42 (agent banking)"],
+    )
+    requester: Optional[str] = OutputField(
+        example_values=["soar"],
+    )
+    approvers: Optional[List[str]] = OutputField(
+        example_values=["bob"],
+    )
+    fingerprint_words: Optional[str] = OutputField(
+        example_values=["9f86d081884c7d65 basket-cactus-falcon-iceberg"],
+    )
+    expire_time: Optional[str] = OutputField(
+        example_values=["2026-01-31T09:30:00Z"],
+    )
+    detail: Optional[str] = OutputField(
+        example_values=["refused by bob"],
+    )
+
+
+class BlockToolOutput(ActionOutput):
+    """What comes of it."""
+
+    status: Optional[str] = OutputField(
+        example_values=["SUCCESS"],
+        column_name="Status",
+    )
+    summary: Optional[str] = OutputField(
+        example_values=["agent banking is held at KILL"],
+        column_name="Summary",
+    )
+    idempotency_key: Optional[str] = OutputField(
+        example_values=["splunk-0a1b2c3d4e5f"],
+    )
+    error: Optional[BlockToolErrorOutput] = None
+    receipt: Optional[BlockToolReceiptOutput] = None
+    repeated_request: Optional[bool] = OutputField()
+    operation: Optional[BlockToolOperationOutput] = None
+    approval: Optional[str] = OutputField(
+        cef_types=["holdfast approval"],
+        example_values=["approvals/apr_0123456789abcdef0123456789abcdef"],
+    )
+    link: Optional[str] = OutputField(
+        cef_types=["url"],
+        example_values=["https://control.example:7444/approvals/apr_0123456789abcdef0123456789abcdef"],
+        column_name="Link",
+    )
+
+
+
+@app.action(
+    name="block tool",
+    identifier="block_tool",
+    description=(
+        "Deny every call of a tool: at one agent, or at all. Bites on the very next "
+        "call."
+    ),
+    verbose=(
+        "Tier MEDIUM. Needs the permission 'contain' on control. Approval: Tightening "
+        "needs one operator or automation. Only where it reaches much of the fleet, "
+        "or an agent that is protected, must another human grant it first: the status "
+        "is PENDING until then. To undo: unblock tool, granted by a human. "
+        "Idempotency: One key for each step of a playbook run: the same key with the "
+        "same parameters answers with the same result and has one effect; with other "
+        "parameters it is a conflict. Adapters make it from the platform's run, the "
+        "action and the parameters."
+    ),
+    action_type="contain",
+    read_only=False,
+    render_as="table",
+    summary_type=Summary,
+)
+def block_tool(
+    params: BlockToolParams, soar: SOARClient, asset: Asset
+) -> BlockToolOutput:
+    """Deny every call of a tool: at one agent, or at all. Bites on the very next
+    call.
+    """
+    return carry_out("block-tool", params, asset)
