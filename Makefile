@@ -4,6 +4,7 @@
 # Environments:  .venv      runs, tests and lints   requirements{,-build,-dev}.lock
 #                .venv-gen  compiles the protos     requirements-gen.lock (its protobuf is older)
 #                .venv-node npm, where there is no Node.js  requirements-node.lock
+#                .venv-soar-* each SOAR platform's own libraries  tests/soar/requirements/*.lock
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
@@ -17,6 +18,7 @@ TEST_SECONDS ?= 600
 
 PROTOS := $(sort $(wildcard proto/sidecar/*/v1/*.proto))
 GENERATED := sidecar/api/v1 sidecar/internal/v1
+DOCUMENTS := openapi.json swagger.json
 SUITES := $(wildcard tests/contract tests/integration tests/e2e tests/attacks tests/browser)
 
 say = printf '%s\n' "$(1)"
@@ -73,13 +75,22 @@ test: .venv/.dev-ready build/.browser-ready ## Run every test (PYTEST_ARGS="-k k
 	@$(call say,Running the tests of whole hosts in $(SUITES) ...)
 	@$(call pytest,$(SUITES))
 
+# What a machine cannot run (a Python that it has not) is shown as not run, and fails nothing.
+.PHONY: test-soar
+test-soar: TEST_SECONDS := $(if $(filter file,$(origin TEST_SECONDS)),1800,$(TEST_SECONDS))
+test-soar: .venv/.dev-ready ## Run every SOAR platform's own runner against a live control
+	@$(call say,Setting up what the SOAR platforms run on (minutes the first time) ...)
+	@timeout --foreground -k 15 $(TEST_SECONDS) .venv/bin/python -m tests.soar.venvs
+	@$(call say,Running the SOAR conformance matrix and each platform's own checks ...)
+	@$(call pytest,tests/soar)
+
 # Narrowed down, there may be nothing left to run in one of the two (pytest's exit code 5).
 pytest = timeout --foreground -k 15 $(TEST_SECONDS) .venv/bin/python -m pytest $(1) $(PYTEST_ARGS) \
   || { code=$$?; [ $$code -ne 124 ] || $(call say,make: the tests were stopped after $(TEST_SECONDS) s; TEST_SECONDS=1800 gives them more.) >&2; \
        [ $$code -eq 5 ] && [ -n "$(PYTEST_ARGS)" ] || exit $$code; }
 
 .PHONY: lint
-lint: lint-format lint-types lint-imports lint-gen lint-proto ## Check style, types, imports, generated code and protos
+lint: lint-format lint-types lint-imports lint-gen lint-soar lint-proto ## Check style, types, imports, generated code and protos
 
 .PHONY: lint-format
 lint-format: .venv/.dev-ready
@@ -103,10 +114,20 @@ lint-gen: .venv-gen/.ready
 	@$(call say,Checking that the generated code is what the protos generate ...)
 	@rm -rf build/gen && mkdir -p build/gen
 	@$(call protoc,build/gen)
+	@$(call documents,build/gen)
 	@for directory in $(GENERATED); do \
 	  diff -ru -x __init__.py -x __pycache__ build/gen/$$directory $$directory || { \
 	    $(call say,make: $$directory is not what proto/ generates: run make gen and commit the result.) >&2; exit 1; }; \
 	done
+	@for name in $(DOCUMENTS); do \
+	  diff -u sidecar/jsonapi/$$name build/gen/$$name || { \
+	    $(call say,make: sidecar/jsonapi/$$name is not what proto/ generates: run make gen and commit the result.) >&2; exit 1; }; \
+	done
+
+.PHONY: lint-soar
+lint-soar: .venv/.dev-ready
+	@$(call say,Checking that the SOAR packages are what the catalogue generates ...)
+	@.venv/bin/python -m soar_actions.packages render --check
 
 .PHONY: lint-proto
 lint-proto: proto/node_modules/.package-lock.json
@@ -122,10 +143,26 @@ bench: .venv/.dev-ready ## Measure latency and throughput into build/bench.json
 
 protoc = .venv-gen/bin/python -m grpc_tools.protoc -I proto --python_out=$(1) --pyi_out=$(1) --grpc_python_out=$(1) $(PROTOS)
 
+# OpenAPI and Swagger need the protos' comments, which only the compiler's own descriptors have.
+documents = mkdir -p build && .venv-gen/bin/python -m grpc_tools.protoc -I proto --include_imports --include_source_info \
+	--descriptor_set_out=build/descriptors.binpb $(PROTOS) \
+	&& .venv-gen/bin/python -m sidecar.jsonapi.generate build/descriptors.binpb $(1)
+
 .PHONY: gen
-gen: .venv-gen/.ready ## Generate sidecar/api and sidecar/internal from proto/
-	@$(call say,Generating Python from $(words $(PROTOS)) proto files ...)
+gen: .venv-gen/.ready ## Generate sidecar/api, sidecar/internal and the OpenAPI documents from proto/
+	@$(call say,Generating Python and OpenAPI from $(words $(PROTOS)) proto files ...)
 	@$(call protoc,.)
+	@$(call documents,sidecar/jsonapi)
+
+.PHONY: soar-gen
+soar-gen: .venv/.dev-ready ## Generate the SOAR packages' declarations and docs from the catalogue
+	@$(call say,Generating from soar_actions/catalogue ...)
+	@.venv/bin/python -m soar_actions.packages render $(ARGS)
+
+.PHONY: packages
+packages: .venv/.dev-ready ## Build what each SOAR platform installs into build/packages
+	@$(call say,Building the SOAR packages into build/packages ...)
+	@.venv/bin/python -m soar_actions.packages build --into build/packages $(ARGS)
 
 .PHONY: lock
 lock: ## Resolve the dependencies anew into the lock files (maintainers)
@@ -223,4 +260,4 @@ clean: ## Remove what building and testing left (environments stay)
 .PHONY: distclean
 distclean: clean ## Remove the environments too
 	@$(call say,Removing the environments ...)
-	@rm -rf .venv .venv-gen .venv-lock .venv-node proto/node_modules tests/browser/node_modules
+	@rm -rf .venv .venv-gen .venv-lock .venv-node .venv-soar-* proto/node_modules tests/browser/node_modules
