@@ -84,12 +84,14 @@ class ContainmentPreview:
         is_wide: More of the fleet than one hand may reach.
         protected: The protected agents among them.
         is_consent_needed: Whether the caller may order it only with the consent of another human.
+        unknown: Agents that the target names and that nothing declares or serves.
     """
 
     agents: tuple[str, ...]
     is_wide: bool
     protected: tuple[str, ...] = ()
     is_consent_needed: bool = False
+    unknown: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -42,6 +42,7 @@ __all__ = [
     "require_releaser",
     "require_revoke",
     "require_unseal",
+    "unknown_agents",
     "weigh",
 ]
 
@@ -103,6 +104,13 @@ def covered_agents(target: Target, fleet: Sequence[FleetAgent]) -> tuple[str, ..
     if target.kind in _ONE_AGENT:
         return (target.agent,)
     return tuple(sorted(agent.id for agent in fleet if _reaches(target, agent)))
+
+
+def unknown_agents(target: Target, fleet: Sequence[FleetAgent]) -> tuple[str, ...]:
+    """Return the agents that *target* names and that nobody knows: new ones, or misspelt ones."""
+    if target.kind not in _ONE_AGENT or any(agent.id == target.agent for agent in fleet):
+        return ()
+    return (target.agent,)
 
 
 def is_wide(target: Target, fleet: Sequence[FleetAgent], limit: BlastLimit) -> bool:

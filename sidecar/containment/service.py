@@ -87,6 +87,7 @@ from sidecar.containment.rules import (
     require_release_request,
     require_revoke,
     require_unseal,
+    unknown_agents,
     weigh,
 )
 from sidecar.errors import (
@@ -335,6 +336,7 @@ class ContainmentService:
             is_wide=is_wide(order.target, fleet, self._blast),
             protected=protected_agents(order.target, fleet),
             is_consent_needed=bool(weigh(order.target, order.level, caller, fleet, self._blast)),
+            unknown=unknown_agents(order.target, fleet),
         )
 
     async def contain(

@@ -68,7 +68,9 @@ def entry_message(entry: DirectiveEntry) -> types_pb2.Directive:
 
 def _preview_message(preview: Preview) -> containment_pb2.ContainResponse:
     """Return what an order would do; an operation without a name says that it would be held."""
-    response = containment_pb2.ContainResponse(agents=preview.agents)
+    response = containment_pb2.ContainResponse(
+        agents=preview.agents, unknown_agents=preview.unknown
+    )
     if preview.need is not None:
         response.operation.state = types_pb2.Operation.STATE_PENDING_APPROVAL
         response.operation.action = Action.CONTAIN.value
@@ -134,9 +136,12 @@ class ContainmentServicer(containment_pb2_grpc.ContainmentServiceServicer):
                 receipt=receipt_message(outcome.receipt),
                 repeated_request=outcome.is_repeated,
                 agents=outcome.receipt.receipt.agents,
+                unknown_agents=preview.unknown,
             )
         operation = await self._tell(outcome)
-        response = containment_pb2.ContainResponse(operation=operation, agents=preview.agents)
+        response = containment_pb2.ContainResponse(
+            operation=operation, agents=preview.agents, unknown_agents=preview.unknown
+        )
         if operation.HasField("receipt"):
             response.receipt.CopyFrom(operation.receipt)
             response.repeated_request = True

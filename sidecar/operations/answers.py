@@ -19,7 +19,8 @@ __all__ = ["NO_RESULT", "AskPreview", "OperationPage", "OperationResult", "Previ
 class Preview:
     """What an order to contain would do.
 
-    ``need`` is what it would wait for; None if it would be carried out at once.
+    ``need`` is what it would wait for; None if it would be carried out at once. ``unknown`` are agents
+    that its target names and that nothing declares or serves.
     """
 
     agents: tuple[str, ...]
@@ -27,6 +28,7 @@ class Preview:
     protected: tuple[str, ...]
     need: Need | None
     summary: str
+    unknown: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

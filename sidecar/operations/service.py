@@ -153,6 +153,7 @@ class Operations:
             protected=reach.protected,
             need=need_of_containment(reach, self._rules),
             summary=containment_sentence(caller.name, order),
+            unknown=reach.unknown,
         )
 
     async def contain(

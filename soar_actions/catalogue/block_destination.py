@@ -8,7 +8,7 @@ from typing import Final
 from soar_actions.catalogue.action import Mappings, Tier
 from soar_actions.catalogue.common import DESTINATION, REASON, TTL
 from soar_actions.catalogue.kinds import tightens
-from soar_actions.catalogue.outputs import HELD_OUTPUTS, RECEIPT, REPEATED
+from soar_actions.catalogue.outputs import HELD_OUTPUTS, ORDERED, REPEATED
 
 __all__ = ["BLOCK_DESTINATION"]
 
@@ -19,7 +19,7 @@ BLOCK_DESTINATION: Final = tightens(
     reversal="unblock destination, granted by a human",
     tier=Tier.MEDIUM,
     parameters=(DESTINATION, REASON, TTL),
-    outputs=(*RECEIPT, REPEATED, *HELD_OUTPUTS),
+    outputs=(*ORDERED, REPEATED, *HELD_OUTPUTS),
     mappings=Mappings(
         attack=("T1041", "T1048", "T1567"),
         atlas=("AML.T0025", "AML.T0086", "AML.T0108"),

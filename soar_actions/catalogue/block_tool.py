@@ -9,7 +9,7 @@ from typing import Final
 from soar_actions.catalogue.action import Mappings, Tier
 from soar_actions.catalogue.common import AGENT, REASON, TOOL, TTL
 from soar_actions.catalogue.kinds import tightens
-from soar_actions.catalogue.outputs import HELD_OUTPUTS, RECEIPT, REPEATED
+from soar_actions.catalogue.outputs import HELD_OUTPUTS, ORDERED, REPEATED
 
 __all__ = ["BLOCK_TOOL"]
 
@@ -24,7 +24,7 @@ BLOCK_TOOL: Final = tightens(
         REASON,
         TTL,
     ),
-    outputs=(*RECEIPT, REPEATED, *HELD_OUTPUTS),
+    outputs=(*ORDERED, REPEATED, *HELD_OUTPUTS),
     mappings=Mappings(
         atlas=("AML.T0053", "AML.T0099", "AML.T0101", "AML.T0110"),
         ocsf="7001/1",

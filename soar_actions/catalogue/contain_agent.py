@@ -8,7 +8,7 @@ from typing import Final
 from soar_actions.catalogue.action import Mappings, Parameter
 from soar_actions.catalogue.common import AGENT, LEVELS, REASON, TTL
 from soar_actions.catalogue.kinds import tightens
-from soar_actions.catalogue.outputs import HELD_OUTPUTS, RECEIPT, REPEATED
+from soar_actions.catalogue.outputs import HELD_OUTPUTS, ORDERED, REPEATED
 
 __all__ = ["CONTAIN_AGENT"]
 
@@ -28,7 +28,7 @@ CONTAIN_AGENT: Final = tightens(
     "receipt that lists every gate.",
     reversal="release agent, granted by a human",
     parameters=(AGENT, LEVEL, REASON, TTL),
-    outputs=(*RECEIPT, REPEATED, *HELD_OUTPUTS),
+    outputs=(*ORDERED, REPEATED, *HELD_OUTPUTS),
     mappings=Mappings(
         attack=("T1041", "T1485", "T1567"),
         atlas=("AML.T0053", "AML.T0086", "AML.T0101", "AML.T0108"),

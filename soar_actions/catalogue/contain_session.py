@@ -9,7 +9,7 @@ from soar_actions.catalogue.action import Mappings
 from soar_actions.catalogue.common import AGENT, REASON, SESSION, TTL
 from soar_actions.catalogue.contain_agent import LEVEL
 from soar_actions.catalogue.kinds import tightens
-from soar_actions.catalogue.outputs import HELD_OUTPUTS, RECEIPT, REPEATED
+from soar_actions.catalogue.outputs import HELD_OUTPUTS, ORDERED, REPEATED
 
 __all__ = ["CONTAIN_SESSION"]
 
@@ -19,7 +19,7 @@ CONTAIN_SESSION: Final = tightens(
     "by the agent itself: against an agent that may lie, contain the agent.",
     reversal="release agent by epoch, granted by a human",
     parameters=(AGENT, SESSION, LEVEL, REASON, TTL),
-    outputs=(*RECEIPT, REPEATED, *HELD_OUTPUTS),
+    outputs=(*ORDERED, REPEATED, *HELD_OUTPUTS),
     mappings=Mappings(
         atlas=("AML.T0051", "AML.T0080", "AML.T0093"),
         d3fend="D3-ST",

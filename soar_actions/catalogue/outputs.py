@@ -10,6 +10,7 @@ from soar_actions.catalogue.action import FieldType, Output
 __all__ = [
     "HELD_OUTPUTS",
     "OPERATION",
+    "ORDERED",
     "RECEIPT",
     "REPEATED",
     "agent_outputs",
@@ -74,6 +75,13 @@ RECEIPT: Final = (
     Output("receipt.signature", "Ed25519 signature over `receipt.signed_json`, in hex.", "9f86d0…"),
     Output("receipt.signed_json", "What was signed.", '{"epoch":"42",…}', FieldType.LONG_TEXT),
 )  # fmt: skip
+ORDERED: Final = (
+    *RECEIPT,
+    Output("laggards[]", "Gates that do not enforce it yet; the status is PARTIAL then.", "banking"),
+    Output("unknown_agents[]", "Agents it names that nothing declares or serves, perhaps misspelt; "
+           "the status is PARTIAL then.", "bankng", contains="holdfast agent"),
+)  # fmt: skip
+"""What an order to contain gives."""
 
 
 def directive_outputs(prefix: str) -> tuple[Output, ...]:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from soar_actions.handlers.held import operation_data, pending
-from soar_actions.handlers.reading import flag, has, message
+from soar_actions.handlers.reading import flag, has, message, texts
 from soar_actions.handlers.render import receipt_data
 from soar_actions.steps import Call, Result, Status, Steps
 
@@ -19,8 +19,8 @@ def contain(
 ) -> Steps:
     """Hold *target* at *level*; *said* is the sentence for it.
 
-    PARTIAL if a live gate has not enforced it or the order is not durable; PENDING if another human
-    must grant it first.
+    PARTIAL if a live gate has not enforced it, the order is not durable, or nobody knows the agent it
+    names (a misspelt one would otherwise look contained); PENDING if another human must grant it first.
     """
     body: dict[str, Any] = {
         "requestId": key,
@@ -44,13 +44,20 @@ def _result(answer: Mapping[str, Any], said: str) -> Result:
         said += f"; not yet enforced by: {', '.join(laggards)}"
     if not receipt["durable"]:
         said += "; NOT durable: control's storage failed"
-    is_whole = receipt["durable"] and receipt["contained"]
+    unknown = texts(answer, "unknownAgents")
+    if unknown:
+        said += (
+            f"; but nothing declares or serves {', '.join(unknown)}: is that its exact name? "
+            "The directive stands"
+        )
+    is_whole = receipt["durable"] and receipt["contained"] and not unknown
     return Result(
         status=Status.SUCCESS if is_whole else Status.PARTIAL,
         summary=said,
         data={
             "receipt": receipt,
             "laggards": laggards,
+            "unknown_agents": unknown,
             "repeated_request": flag(answer, "repeatedRequest"),
             **({"operation": operation_data(operation)} if operation else {}),
         },

@@ -239,6 +239,18 @@ def test_i05_asset_that_weakens_tls_is_refused(bed: SoarBed, changes: Mapping[st
     assert bed.verdict(agent) == ALLOWED
 
 
+def test_i07_agent_that_nobody_knows_is_contained_and_no_success(bed: SoarBed) -> None:
+    """A misspelt name is held from its first call on, but whoever asked is told to look again."""
+    known, unknown = bed.fresh_agent(), "nobody-knows-this-one"
+
+    results = {agent: contain(bed.asset(), agent) for agent in (known, unknown)}
+
+    assert (results[known]["status"], results[known]["unknown_agents"]) == ("SUCCESS", [])
+    assert results[unknown]["status"] == "PARTIAL"
+    assert results[unknown]["unknown_agents"] == [unknown]
+    assert results[unknown]["receipt"]["durable"]
+
+
 def test_i05_certificate_of_an_unknown_ca_is_refused(bed: SoarBed) -> None:
     """Control's certificate is of a private CA, which the system's CAs do not know."""
     agent = bed.fresh_agent()

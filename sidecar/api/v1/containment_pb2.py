@@ -27,7 +27,7 @@ from sidecar.api.v1 import options_pb2 as sidecar_dot_api_dot_v1_dot_options__pb
 from sidecar.api.v1 import types_pb2 as sidecar_dot_api_dot_v1_dot_types__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n sidecar/api/v1/containment.proto\x12\x0esidecar.api.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1csidecar/api/v1/options.proto\x1a\x1asidecar/api/v1/types.proto\"\xe4\x01\n\x0e\x43ontainRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12&\n\x06target\x18\x02 \x01(\x0b\x32\x16.sidecar.api.v1.Target\x12$\n\x05level\x18\x03 \x01(\x0e\x32\x15.sidecar.api.v1.Level\x12\x0e\n\x06reason\x18\x04 \x01(\t\x12&\n\x03ttl\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\x12!\n\x19throttle_calls_per_minute\x18\x06 \x01(\x05\x12\x15\n\rvalidate_only\x18\x07 \x01(\x08\"\x93\x01\n\x0f\x43ontainResponse\x12(\n\x07receipt\x18\x01 \x01(\x0b\x32\x17.sidecar.api.v1.Receipt\x12\x18\n\x10repeated_request\x18\x02 \x01(\x08\x12\x0e\n\x06\x61gents\x18\x03 \x03(\t\x12,\n\toperation\x18\x04 \x01(\x0b\x32\x19.sidecar.api.v1.Operation\"C\n\x0eReleaseRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\x04\x12\x0e\n\x06reason\x18\x03 \x01(\t\"\xaa\x01\n\x0fReleaseResponse\x12,\n\tdirective\x18\x01 \x01(\x0b\x32\x19.sidecar.api.v1.Directive\x12\r\n\x05\x65poch\x18\x02 \x01(\x04\x12,\n\tremaining\x18\x03 \x03(\x0b\x32\x19.sidecar.api.v1.Directive\x12,\n\toperation\x18\x04 \x01(\x0b\x32\x19.sidecar.api.v1.Operation\"\x8c\x01\n\x15ListDirectivesRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x15\n\rinclude_ended\x18\x03 \x01(\x08\x12\r\n\x05\x61gent\x18\x04 \x01(\t\x12&\n\x06target\x18\x05 \x01(\x0b\x32\x16.sidecar.api.v1.Target\"o\n\x16ListDirectivesResponse\x12-\n\ndirectives\x18\x01 \x03(\x0b\x32\x19.sidecar.api.v1.Directive\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\r\n\x05\x65poch\x18\x03 \x01(\x04\"\"\n\x11GetReceiptRequest\x12\r\n\x05\x65poch\x18\x01 \x01(\x04\">\n\x12GetReceiptResponse\x12(\n\x07receipt\x18\x01 \x01(\x0b\x32\x17.sidecar.api.v1.Receipt\"\x18\n\x16WatchDirectivesRequest\"g\n\x17WatchDirectivesResponse\x12,\n\tdirective\x18\x01 \x01(\x0b\x32\x19.sidecar.api.v1.Directive\x12\r\n\x05\x65poch\x18\x02 \x01(\x04\x12\x0f\n\x07initial\x18\x03 \x01(\x08\"<\n\x18VerifyContainmentRequest\x12\r\n\x05\x61gent\x18\x01 \x01(\t\x12\x11\n\tmax_calls\x18\x02 \x01(\x05\"\xad\x02\n\x19VerifyContainmentResponse\x12=\n\x05items\x18\x01 \x03(\x0b\x32..sidecar.api.v1.VerifyContainmentResponse.Item\x12\x11\n\tcontained\x18\x02 \x01(\x08\x12\x11\n\tstatement\x18\x03 \x01(\t\x1a\xaa\x01\n\x04Item\x12\x13\n\x0b\x64\x65\x63ision_id\x18\x01 \x01(\t\x12\x0c\n\x04tool\x18\x02 \x01(\t\x12/\n\x0foriginal_effect\x18\x03 \x01(\x0e\x32\x16.sidecar.api.v1.Effect\x12&\n\x06\x65\x66\x66\x65\x63t\x18\x04 \x01(\x0e\x32\x16.sidecar.api.v1.Effect\x12&\n\x06reason\x18\x05 \x01(\x0b\x32\x16.sidecar.api.v1.Reason2\xbf\x06\n\x12\x43ontainmentService\x12t\n\x07\x43ontain\x12\x1e.sidecar.api.v1.ContainRequest\x1a\x1f.sidecar.api.v1.ContainResponse\"(\xda\xe2\x18\x07\x63ontain\xda\xe2\x18\x0b\x62reak-glass\xe0\xe2\x18\x01\xea\xe2\x18\x06target\x12[\n\x07Release\x12\x1e.sidecar.api.v1.ReleaseRequest\x1a\x1f.sidecar.api.v1.ReleaseResponse\"\x0f\xda\xe2\x18\x07release\xe0\xe2\x18\x01\x12\x97\x01\n\x0eListDirectives\x12%.sidecar.api.v1.ListDirectivesRequest\x1a&.sidecar.api.v1.ListDirectivesResponse\"6\xda\xe2\x18\x07\x63ontain\xda\xe2\x18\x07release\xda\xe2\x18\naudit-read\xda\xe2\x18\x05\x61\x64min\xea\xe2\x18\x05\x61gent\x12\x82\x01\n\nGetReceipt\x12!.sidecar.api.v1.GetReceiptRequest\x1a\".sidecar.api.v1.GetReceiptResponse\"-\xda\xe2\x18\x07\x63ontain\xda\xe2\x18\x07release\xda\xe2\x18\naudit-read\xda\xe2\x18\x05\x61\x64min\x12\x93\x01\n\x0fWatchDirectives\x12&.sidecar.api.v1.WatchDirectivesRequest\x1a\'.sidecar.api.v1.WatchDirectivesResponse\"-\xda\xe2\x18\x07\x63ontain\xda\xe2\x18\x07release\xda\xe2\x18\naudit-read\xda\xe2\x18\x05\x61\x64min0\x01\x12\xa0\x01\n\x11VerifyContainment\x12(.sidecar.api.v1.VerifyContainmentRequest\x1a).sidecar.api.v1.VerifyContainmentResponse\"6\xda\xe2\x18\x07\x63ontain\xda\xe2\x18\x07release\xda\xe2\x18\naudit-read\xda\xe2\x18\x05\x61\x64min\xea\xe2\x18\x05\x61gentb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n sidecar/api/v1/containment.proto\x12\x0esidecar.api.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1csidecar/api/v1/options.proto\x1a\x1asidecar/api/v1/types.proto\"\xe4\x01\n\x0e\x43ontainRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12&\n\x06target\x18\x02 \x01(\x0b\x32\x16.sidecar.api.v1.Target\x12$\n\x05level\x18\x03 \x01(\x0e\x32\x15.sidecar.api.v1.Level\x12\x0e\n\x06reason\x18\x04 \x01(\t\x12&\n\x03ttl\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\x12!\n\x19throttle_calls_per_minute\x18\x06 \x01(\x05\x12\x15\n\rvalidate_only\x18\x07 \x01(\x08\"\xab\x01\n\x0f\x43ontainResponse\x12(\n\x07receipt\x18\x01 \x01(\x0b\x32\x17.sidecar.api.v1.Receipt\x12\x18\n\x10repeated_request\x18\x02 \x01(\x08\x12\x0e\n\x06\x61gents\x18\x03 \x03(\t\x12,\n\toperation\x18\x04 \x01(\x0b\x32\x19.sidecar.api.v1.Operation\x12\x16\n\x0eunknown_agents\x18\x05 \x03(\t\"C\n\x0eReleaseRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\x04\x12\x0e\n\x06reason\x18\x03 \x01(\t\"\xaa\x01\n\x0fReleaseResponse\x12,\n\tdirective\x18\x01 \x01(\x0b\x32\x19.sidecar.api.v1.Directive\x12\r\n\x05\x65poch\x18\x02 \x01(\x04\x12,\n\tremaining\x18\x03 \x03(\x0b\x32\x19.sidecar.api.v1.Directive\x12,\n\toperation\x18\x04 \x01(\x0b\x32\x19.sidecar.api.v1.Operation\"\x8c\x01\n\x15ListDirectivesRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x15\n\rinclude_ended\x18\x03 \x01(\x08\x12\r\n\x05\x61gent\x18\x04 \x01(\t\x12&\n\x06target\x18\x05 \x01(\x0b\x32\x16.sidecar.api.v1.Target\"o\n\x16ListDirectivesResponse\x12-\n\ndirectives\x18\x01 \x03(\x0b\x32\x19.sidecar.api.v1.Directive\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\r\n\x05\x65poch\x18\x03 \x01(\x04\"\"\n\x11GetReceiptRequest\x12\r\n\x05\x65poch\x18\x01 \x01(\x04\">\n\x12GetReceiptResponse\x12(\n\x07receipt\x18\x01 \x01(\x0b\x32\x17.sidecar.api.v1.Receipt\"\x18\n\x16WatchDirectivesRequest\"g\n\x17WatchDirectivesResponse\x12,\n\tdirective\x18\x01 \x01(\x0b\x32\x19.sidecar.api.v1.Directive\x12\r\n\x05\x65poch\x18\x02 \x01(\x04\x12\x0f\n\x07initial\x18\x03 \x01(\x08\"<\n\x18VerifyContainmentRequest\x12\r\n\x05\x61gent\x18\x01 \x01(\t\x12\x11\n\tmax_calls\x18\x02 \x01(\x05\"\xad\x02\n\x19VerifyContainmentResponse\x12=\n\x05items\x18\x01 \x03(\x0b\x32..sidecar.api.v1.VerifyContainmentResponse.Item\x12\x11\n\tcontained\x18\x02 \x01(\x08\x12\x11\n\tstatement\x18\x03 \x01(\t\x1a\xaa\x01\n\x04Item\x12\x13\n\x0b\x64\x65\x63ision_id\x18\x01 \x01(\t\x12\x0c\n\x04tool\x18\x02 \x01(\t\x12/\n\x0foriginal_effect\x18\x03 \x01(\x0e\x32\x16.sidecar.api.v1.Effect\x12&\n\x06\x65\x66\x66\x65\x63t\x18\x04 \x01(\x0e\x32\x16.sidecar.api.v1.Effect\x12&\n\x06reason\x18\x05 \x01(\x0b\x32\x16.sidecar.api.v1.Reason2\xbf\x06\n\x12\x43ontainmentService\x12t\n\x07\x43ontain\x12\x1e.sidecar.api.v1.ContainRequest\x1a\x1f.sidecar.api.v1.ContainResponse\"(\xda\xe2\x18\x07\x63ontain\xda\xe2\x18\x0b\x62reak-glass\xe0\xe2\x18\x01\xea\xe2\x18\x06target\x12[\n\x07Release\x12\x1e.sidecar.api.v1.ReleaseRequest\x1a\x1f.sidecar.api.v1.ReleaseResponse\"\x0f\xda\xe2\x18\x07release\xe0\xe2\x18\x01\x12\x97\x01\n\x0eListDirectives\x12%.sidecar.api.v1.ListDirectivesRequest\x1a&.sidecar.api.v1.ListDirectivesResponse\"6\xda\xe2\x18\x07\x63ontain\xda\xe2\x18\x07release\xda\xe2\x18\naudit-read\xda\xe2\x18\x05\x61\x64min\xea\xe2\x18\x05\x61gent\x12\x82\x01\n\nGetReceipt\x12!.sidecar.api.v1.GetReceiptRequest\x1a\".sidecar.api.v1.GetReceiptResponse\"-\xda\xe2\x18\x07\x63ontain\xda\xe2\x18\x07release\xda\xe2\x18\naudit-read\xda\xe2\x18\x05\x61\x64min\x12\x93\x01\n\x0fWatchDirectives\x12&.sidecar.api.v1.WatchDirectivesRequest\x1a\'.sidecar.api.v1.WatchDirectivesResponse\"-\xda\xe2\x18\x07\x63ontain\xda\xe2\x18\x07release\xda\xe2\x18\naudit-read\xda\xe2\x18\x05\x61\x64min0\x01\x12\xa0\x01\n\x11VerifyContainment\x12(.sidecar.api.v1.VerifyContainmentRequest\x1a).sidecar.api.v1.VerifyContainmentResponse\"6\xda\xe2\x18\x07\x63ontain\xda\xe2\x18\x07release\xda\xe2\x18\naudit-read\xda\xe2\x18\x05\x61\x64min\xea\xe2\x18\x05\x61gentb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -49,29 +49,29 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CONTAINREQUEST']._serialized_start=143
   _globals['_CONTAINREQUEST']._serialized_end=371
   _globals['_CONTAINRESPONSE']._serialized_start=374
-  _globals['_CONTAINRESPONSE']._serialized_end=521
-  _globals['_RELEASEREQUEST']._serialized_start=523
-  _globals['_RELEASEREQUEST']._serialized_end=590
-  _globals['_RELEASERESPONSE']._serialized_start=593
-  _globals['_RELEASERESPONSE']._serialized_end=763
-  _globals['_LISTDIRECTIVESREQUEST']._serialized_start=766
-  _globals['_LISTDIRECTIVESREQUEST']._serialized_end=906
-  _globals['_LISTDIRECTIVESRESPONSE']._serialized_start=908
-  _globals['_LISTDIRECTIVESRESPONSE']._serialized_end=1019
-  _globals['_GETRECEIPTREQUEST']._serialized_start=1021
-  _globals['_GETRECEIPTREQUEST']._serialized_end=1055
-  _globals['_GETRECEIPTRESPONSE']._serialized_start=1057
-  _globals['_GETRECEIPTRESPONSE']._serialized_end=1119
-  _globals['_WATCHDIRECTIVESREQUEST']._serialized_start=1121
-  _globals['_WATCHDIRECTIVESREQUEST']._serialized_end=1145
-  _globals['_WATCHDIRECTIVESRESPONSE']._serialized_start=1147
-  _globals['_WATCHDIRECTIVESRESPONSE']._serialized_end=1250
-  _globals['_VERIFYCONTAINMENTREQUEST']._serialized_start=1252
-  _globals['_VERIFYCONTAINMENTREQUEST']._serialized_end=1312
-  _globals['_VERIFYCONTAINMENTRESPONSE']._serialized_start=1315
-  _globals['_VERIFYCONTAINMENTRESPONSE']._serialized_end=1616
-  _globals['_VERIFYCONTAINMENTRESPONSE_ITEM']._serialized_start=1446
-  _globals['_VERIFYCONTAINMENTRESPONSE_ITEM']._serialized_end=1616
-  _globals['_CONTAINMENTSERVICE']._serialized_start=1619
-  _globals['_CONTAINMENTSERVICE']._serialized_end=2450
+  _globals['_CONTAINRESPONSE']._serialized_end=545
+  _globals['_RELEASEREQUEST']._serialized_start=547
+  _globals['_RELEASEREQUEST']._serialized_end=614
+  _globals['_RELEASERESPONSE']._serialized_start=617
+  _globals['_RELEASERESPONSE']._serialized_end=787
+  _globals['_LISTDIRECTIVESREQUEST']._serialized_start=790
+  _globals['_LISTDIRECTIVESREQUEST']._serialized_end=930
+  _globals['_LISTDIRECTIVESRESPONSE']._serialized_start=932
+  _globals['_LISTDIRECTIVESRESPONSE']._serialized_end=1043
+  _globals['_GETRECEIPTREQUEST']._serialized_start=1045
+  _globals['_GETRECEIPTREQUEST']._serialized_end=1079
+  _globals['_GETRECEIPTRESPONSE']._serialized_start=1081
+  _globals['_GETRECEIPTRESPONSE']._serialized_end=1143
+  _globals['_WATCHDIRECTIVESREQUEST']._serialized_start=1145
+  _globals['_WATCHDIRECTIVESREQUEST']._serialized_end=1169
+  _globals['_WATCHDIRECTIVESRESPONSE']._serialized_start=1171
+  _globals['_WATCHDIRECTIVESRESPONSE']._serialized_end=1274
+  _globals['_VERIFYCONTAINMENTREQUEST']._serialized_start=1276
+  _globals['_VERIFYCONTAINMENTREQUEST']._serialized_end=1336
+  _globals['_VERIFYCONTAINMENTRESPONSE']._serialized_start=1339
+  _globals['_VERIFYCONTAINMENTRESPONSE']._serialized_end=1640
+  _globals['_VERIFYCONTAINMENTRESPONSE_ITEM']._serialized_start=1470
+  _globals['_VERIFYCONTAINMENTRESPONSE_ITEM']._serialized_end=1640
+  _globals['_CONTAINMENTSERVICE']._serialized_start=1643
+  _globals['_CONTAINMENTSERVICE']._serialized_end=2474
 # @@protoc_insertion_point(module_scope)

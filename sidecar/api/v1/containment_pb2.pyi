@@ -30,16 +30,18 @@ class ContainRequest(_message.Message):
     def __init__(self, request_id: _Optional[str] = ..., target: _Optional[_Union[_types_pb2.Target, _Mapping]] = ..., level: _Optional[_Union[_types_pb2.Level, str]] = ..., reason: _Optional[str] = ..., ttl: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., throttle_calls_per_minute: _Optional[int] = ..., validate_only: bool = ...) -> None: ...
 
 class ContainResponse(_message.Message):
-    __slots__ = ("receipt", "repeated_request", "agents", "operation")
+    __slots__ = ("receipt", "repeated_request", "agents", "operation", "unknown_agents")
     RECEIPT_FIELD_NUMBER: _ClassVar[int]
     REPEATED_REQUEST_FIELD_NUMBER: _ClassVar[int]
     AGENTS_FIELD_NUMBER: _ClassVar[int]
     OPERATION_FIELD_NUMBER: _ClassVar[int]
+    UNKNOWN_AGENTS_FIELD_NUMBER: _ClassVar[int]
     receipt: _types_pb2.Receipt
     repeated_request: bool
     agents: _containers.RepeatedScalarFieldContainer[str]
     operation: _types_pb2.Operation
-    def __init__(self, receipt: _Optional[_Union[_types_pb2.Receipt, _Mapping]] = ..., repeated_request: bool = ..., agents: _Optional[_Iterable[str]] = ..., operation: _Optional[_Union[_types_pb2.Operation, _Mapping]] = ...) -> None: ...
+    unknown_agents: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, receipt: _Optional[_Union[_types_pb2.Receipt, _Mapping]] = ..., repeated_request: bool = ..., agents: _Optional[_Iterable[str]] = ..., operation: _Optional[_Union[_types_pb2.Operation, _Mapping]] = ..., unknown_agents: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class ReleaseRequest(_message.Message):
     __slots__ = ("request_id", "epoch", "reason")

@@ -212,6 +212,18 @@ def test_a_containment_that_is_not_whole_is_partial(changes: dict[str, Any], wor
     assert word in partial["summary"]
 
 
+def test_i07_a_misspelt_agent_is_no_success() -> None:
+    """The directive stands, and nobody is told that the agent they meant is held."""
+    given = parameters("contain-agent")
+    answer = {**_receipt(), "unknownAgents": [given["agent"]]}
+
+    result = FakeControl(**{Contain: answer}).run("contain-agent", given)
+
+    assert result["status"] == "PARTIAL"
+    assert result["unknown_agents"] == [given["agent"]]
+    assert "exact name" in result["summary"]
+
+
 def test_what_is_asked_for_a_containment() -> None:
     """Target, level and lifetime as the playbook gave them."""
     control = FakeControl(**{Contain: _receipt()})

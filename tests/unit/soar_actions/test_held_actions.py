@@ -41,7 +41,11 @@ def run(slug: str, state: str, **changes: Any) -> dict[str, Any]:
 def control_with(slug: str, state: str, **changes: Any) -> FakeControl:
     held = operation(state, fingerprintWords=fingerprint_words(FINGERPRINT), **changes)
     method = METHODS[slug]
-    answer = filled(method, operation=held) if state == "DONE" else {"operation": held}
+    answer = (
+        filled(method, operation=held, unknownAgents=None)
+        if state == "DONE"
+        else {"operation": held}
+    )
     return FakeControl(**{method: answer})
 
 
@@ -125,7 +129,9 @@ def test_what_needs_no_human_has_no_operation(slug: str) -> None:
     """An order that was carried out at once has nothing to wait for."""
     method = METHODS[slug]
 
-    result = FakeControl(**{method: filled(method, operation=None)}).run(slug, PARAMETERS[slug])
+    result = FakeControl(**{method: filled(method, operation=None, unknownAgents=None)}).run(
+        slug, PARAMETERS[slug]
+    )
 
     assert result["status"] == "SUCCESS"
     assert "operation" not in result

@@ -178,6 +178,13 @@ class BlockDestinationOutput(ActionOutput):
     )
     error: Optional[BlockDestinationErrorOutput] = None
     receipt: Optional[BlockDestinationReceiptOutput] = None
+    laggards: Optional[List[str]] = OutputField(
+        example_values=["banking"],
+    )
+    unknown_agents: Optional[List[str]] = OutputField(
+        cef_types=["holdfast agent"],
+        example_values=["bankng"],
+    )
     repeated_request: Optional[bool] = OutputField()
     operation: Optional[BlockDestinationOperationOutput] = None
     approval: Optional[str] = OutputField(

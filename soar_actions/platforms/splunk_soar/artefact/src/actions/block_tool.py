@@ -181,6 +181,13 @@ class BlockToolOutput(ActionOutput):
     )
     error: Optional[BlockToolErrorOutput] = None
     receipt: Optional[BlockToolReceiptOutput] = None
+    laggards: Optional[List[str]] = OutputField(
+        example_values=["banking"],
+    )
+    unknown_agents: Optional[List[str]] = OutputField(
+        cef_types=["holdfast agent"],
+        example_values=["bankng"],
+    )
     repeated_request: Optional[bool] = OutputField()
     operation: Optional[BlockToolOperationOutput] = None
     approval: Optional[str] = OutputField(

@@ -187,6 +187,13 @@ class ContainAgentOutput(ActionOutput):
     )
     error: Optional[ContainAgentErrorOutput] = None
     receipt: Optional[ContainAgentReceiptOutput] = None
+    laggards: Optional[List[str]] = OutputField(
+        example_values=["banking"],
+    )
+    unknown_agents: Optional[List[str]] = OutputField(
+        cef_types=["holdfast agent"],
+        example_values=["bankng"],
+    )
     repeated_request: Optional[bool] = OutputField()
     operation: Optional[ContainAgentOperationOutput] = None
     approval: Optional[str] = OutputField(

@@ -195,6 +195,13 @@ class ContainSessionOutput(ActionOutput):
     )
     error: Optional[ContainSessionErrorOutput] = None
     receipt: Optional[ContainSessionReceiptOutput] = None
+    laggards: Optional[List[str]] = OutputField(
+        example_values=["banking"],
+    )
+    unknown_agents: Optional[List[str]] = OutputField(
+        cef_types=["holdfast agent"],
+        example_values=["bankng"],
+    )
     repeated_request: Optional[bool] = OutputField()
     operation: Optional[ContainSessionOperationOutput] = None
     approval: Optional[str] = OutputField(
