@@ -282,7 +282,9 @@ async def test_evidence_requests_that_are_refused(bed: Testbed) -> None:
             audit_pb2.ExportEvidenceRequest(agent=name, page_size=1)
         )
         body = json.loads(base64.urlsafe_b64decode(first.next_page_token))
-        body["h"][0][1] = body["h"][0][1].replace("A", "B", 1)
+        lines = body["h"][0][1].split("\n")
+        lines[2] = base64.b64encode(bytes(32)).decode()  # the root hash
+        body["h"][0][1] = "\n".join(lines)
         forged = base64.urlsafe_b64encode(json.dumps(body).encode()).decode()
         now = timestamp_pb2.Timestamp(seconds=int(time.time()))
         codes = {
