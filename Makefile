@@ -161,6 +161,8 @@ soar-gen: .venv/.dev-ready ## Generate the SOAR packages' declarations and docs 
 
 .PHONY: packages
 packages: .venv/.dev-ready ## Build what each SOAR platform installs into build/packages
+	@$(call say,Setting up the Splunk SOAR SDK if there is a Python 3.13 for it (minutes the first time) ...)
+	@.venv/bin/python -m tests.soar.venvs splunk7
 	@$(call say,Building the SOAR packages into build/packages ...)
 	@.venv/bin/python -m soar_actions.packages build --into build/packages $(ARGS)
 

@@ -96,8 +96,9 @@ def sdk_python() -> Path | None:
 
 def _package(python: Path, app: Path, archive: Path) -> str:
     """Have ``soarapps`` package *app*; return why it did not, or nothing."""
-    uv = shutil.which("uv") or str(_HERE.parents[2] / ".venv-lock" / "bin" / "uv")
-    if not Path(uv).is_file():
+    beside = python.parent / "uv"
+    uv = str(beside) if beside.is_file() else shutil.which("uv")
+    if uv is None:
         return "there is no uv to lock the SDK's dependencies with"
     raw = app.parent / "raw.tgz"
     environment = {
