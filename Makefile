@@ -13,13 +13,13 @@ MAKEFLAGS += --no-builtin-rules --no-print-directory
 
 ARGS ?=
 PYTEST_ARGS ?=
-# Each half of `make test` is stopped after this many seconds: a hang is a failure and not a wait.
+# Each part of `make test` is stopped after this many seconds: a hang is a failure and not a wait.
 TEST_SECONDS ?= 600
 
 PROTOS := $(sort $(wildcard proto/sidecar/*/v1/*.proto))
 GENERATED := sidecar/api/v1 sidecar/internal/v1
 DOCUMENTS := openapi.json swagger.json
-SUITES := $(wildcard tests/contract tests/integration tests/e2e tests/attacks tests/browser)
+SUITES := $(wildcard tests/contract tests/integration tests/e2e tests/browser)
 
 say = printf '%s\n' "$(1)"
 
@@ -73,7 +73,9 @@ test: .venv/.dev-ready build/.browser-ready ## Run every test (PYTEST_ARGS="-k k
 	@$(call say,Running the unit tests on every core ...)
 	@$(call pytest,-n auto --dist loadfile tests/unit)
 	@$(call say,Running the tests of whole hosts in $(SUITES) ...)
-	@$(call pytest,$(SUITES))
+	@$(call pytest,-n 2 --dist loadfile $(SUITES))
+	@$(call say,Running the attacks and faults in tests/attacks one after the other: they mind what else runs ...)
+	@$(call pytest,tests/attacks)
 
 # What a machine cannot run (a Python that it has not) is shown as not run, and fails nothing.
 .PHONY: test-soar
@@ -84,7 +86,7 @@ test-soar: .venv/.dev-ready ## Run every SOAR platform's own runner against a li
 	@$(call say,Running the SOAR conformance matrix and each platform's own checks ...)
 	@$(call pytest,tests/soar)
 
-# Narrowed down, there may be nothing left to run in one of the two (pytest's exit code 5).
+# Narrowed down, there may be nothing left to run in one of them (pytest's exit code 5).
 pytest = timeout --foreground -k 15 $(TEST_SECONDS) .venv/bin/python -m pytest $(1) $(PYTEST_ARGS) \
   || { code=$$?; [ $$code -ne 124 ] || $(call say,make: the tests were stopped after $(TEST_SECONDS) s; TEST_SECONDS=1800 gives them more.) >&2; \
        [ $$code -eq 5 ] && [ -n "$(PYTEST_ARGS)" ] || exit $$code; }

@@ -548,7 +548,7 @@ def test_every_field_is_described() -> None:
     schemas = {k: v for k, v in DOCUMENT["components"]["schemas"].items() if k not in own}
 
     assert list(_holes(schemas)) == []
-    assert schemas["ContainRequest"]["required"] == ["reason"]
+    assert schemas["ContainRequest"]["required"] == ["target", "level", "reason"]
     assert schemas["ContainRequest"]["properties"]["reason"]["maxLength"] == 1000
     assert schemas["Target"]["maxProperties"] == 1
     assert "LEVEL_UNSPECIFIED" not in schemas["Level"]["enum"]
