@@ -239,6 +239,8 @@ class SoarBed(Testbed):
 
         async def put() -> _T:
             async with self.operator(operator) as client:
+                # A busy machine can miss a handshake; gRPC tries again, a call would not wait for it.
+                await client.channel.channel_ready()
                 return await question(client)
 
         return waiting(put())

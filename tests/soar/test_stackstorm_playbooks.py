@@ -9,6 +9,7 @@ import socket
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import jsonschema_rs
@@ -79,7 +80,8 @@ def refuse(bed: SoarBed, operation: str) -> None:
 
 def let_expire(bed: SoarBed, operation: str) -> None:
     """Nobody decides, for as long as it takes."""
-    eventually_sync(lambda: bed.operation(operation).end_time.seconds > 0, 45)
+    wait = timedelta(seconds=10)
+    eventually_sync(lambda: bed.operation(operation, wait=wait).end_time.seconds > 0, 45)
 
 
 def play(

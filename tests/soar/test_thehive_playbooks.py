@@ -18,10 +18,10 @@ import pytest
 
 from soar_actions.catalogue import ACTIONS
 from tests.soar.host import SoarBed
+from tests.soar.playbook_beds import let_expire
 from tests.soar.runners.thehive import Job, TheHiveRunner, flavor_of
 from tests.soar.scenarios import secrets_of
 from tests.support.clients import new_id
-from tests.support.polling import eventually_sync
 
 if TYPE_CHECKING:
     from tests.soar.runners.base import Asset
@@ -209,7 +209,7 @@ def test_protected_agent_expires(beds: Beds) -> None:
     """Nobody decides: the check says so, and closes the task."""
     agent = beds.brief.fresh_guarded()
     asked = press(beds.brief, "KillAgent", observable(agent))
-    eventually_sync(lambda: not beds.brief.waiting_on(agent), 45)
+    let_expire(beds.brief, agent)
     told = press(beds.brief, "GetOperation", task_of(asked), kind=TASK)
 
     assert {"type": "AddTagToCase", "tag": "holdfast:get-operation=expired"} in told.operations

@@ -8,6 +8,7 @@ import json
 import signal
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -79,7 +80,8 @@ def refuse(bed: SoarBed, operation: str) -> None:
 
 def let_expire(bed: SoarBed, operation: str) -> None:
     """Nobody decides, for as long as it takes."""
-    eventually_sync(lambda: bed.operation(operation).end_time.seconds > 0, 45)
+    wait = timedelta(seconds=10)
+    eventually_sync(lambda: bed.operation(operation, wait=wait).end_time.seconds > 0, 45)
 
 
 def walk(
