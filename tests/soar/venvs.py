@@ -53,21 +53,30 @@ def python_of(venv: str) -> Path | str:
 
 
 def find_python(version: str) -> Path | None:
-    """Return an interpreter of exactly *version* (``3.13``): of the PATH, of pyenv, or beside ours.
-
-    Beside ours: where this Python lies in a folder of versions, as pyenv lays them out.
-    """
-    roots = [os.environ.get("PYENV_ROOT"), Path.home() / ".pyenv", Path(sys.base_prefix).parents[1]]
+    """Return an interpreter of exactly *version* (``3.13``): of the PATH, or of pyenv."""
     candidates = [shutil.which(f"python{version}")]
-    for root in roots:
-        if root:
-            candidates += sorted(
-                str(path) for path in _glob(Path(root) / "versions", f"{version}.*/bin/python")
-            )
+    for root in _pyenv_roots():
+        candidates += sorted(
+            str(path) for path in _glob(root / "versions", f"{version}.*/bin/python")
+        )
     for candidate in candidates:
         if candidate and _version_of(candidate) == version:
             return Path(candidate)
     return None
+
+
+def _pyenv_roots() -> list[Path]:
+    """Return where pyenv may keep its versions; whoever has one of them on the PATH has the others."""
+    named = os.environ.get("PYENV_ROOT")
+    roots = [Path(named)] if named else []
+    roots.append(Path.home() / ".pyenv")
+    for text in os.environ.get("PATH", "").split(os.pathsep):
+        folder = Path(text)
+        if folder.name == "shims":
+            roots.append(folder.parent)
+        elif folder.name == "bin" and folder.parent.parent.name == "versions":
+            roots.append(folder.parent.parent.parent)
+    return list(dict.fromkeys(roots))
 
 
 def main(arguments: list[str]) -> int:
