@@ -29,13 +29,12 @@ from sidecar.audit.reader import (
     read_entries,
     signed_size,
 )
-from sidecar.clock import Clock, SystemClock
+from sidecar.clock import Clock
 from sidecar.control.convert import timestamp
 from sidecar.control.evidence import EvidenceSource
 from sidecar.control.gates import GateRegistry
 from sidecar.control.logs import OWN_LOG, HostLogs
 from sidecar.errors import (
-    EnvironmentFailure,
     ErrorReason,
     HoldfastError,
     NotFoundError,
@@ -56,7 +55,7 @@ class AuditServicer(audit_pb2_grpc.AuditServiceServicer):
         audit: Control's own log.
         logs: The logs of this host.
         gates: The gates that wrote the others.
-        evidence: Takes evidence out of them; None where none is given out.
+        evidence: Takes evidence out of them.
         clock: Time.
     """
 
@@ -66,14 +65,14 @@ class AuditServicer(audit_pb2_grpc.AuditServiceServicer):
         audit: AuditLog,
         logs: HostLogs,
         gates: GateRegistry,
-        evidence: EvidenceSource | None = None,
-        clock: Clock | None = None,
+        evidence: EvidenceSource,
+        clock: Clock,
     ) -> None:
         self._audit = audit
         self._logs = logs
         self._gates = gates
         self._evidence = evidence
-        self._clock = clock or SystemClock()
+        self._clock = clock
         self._verifying = asyncio.Lock()
 
     async def ListEntries(  # noqa: N802 - the names are the proto's
@@ -193,8 +192,6 @@ class AuditServicer(audit_pb2_grpc.AuditServiceServicer):
         self, request: audit_pb2.ExportEvidenceRequest, context: grpc.aio.ServicerContext
     ) -> audit_pb2.ExportEvidenceResponse:
         """Return what was recorded of an agent, each entry with its proof."""
-        if self._evidence is None:
-            raise EnvironmentFailure("this control gives out no evidence")
         return await self._evidence.export(request)
 
     async def _read(self, read: Callable[..., _T], *arguments: Path) -> _T:
