@@ -356,7 +356,7 @@ def test_i06_error_echoes_no_setting(beds: Beds) -> None:
 
 
 def test_i06_error_before_anything_ran_echoes_no_setting(beds: Beds) -> None:
-    """The library's own refusals (a TLP that is too high) go the same way."""
+    """What is pressed on the wrong kind of thing is refused, and no setting is told back."""
     job = press(beds.main, "GetAgent", {**observable("alpha"), "dataType": "file"})
 
     assert not job.is_success
