@@ -16,7 +16,7 @@ from soar_actions.catalogue import ACTIONS
 from soar_actions.platforms.http.documents import openapi, swagger
 from soar_actions.platforms.http.requests import EXAMPLE_KEY, requests_of
 from tests.soar.host import SoarBed, waiting
-from tests.soar.runners.http import DescribedApi, document
+from tests.soar.runners.http_family import DescribedApi, document
 from tests.soar.venvs import python_of
 from tests.support.certificates import Authority
 from tests.support.processes import Zygote
