@@ -53,7 +53,8 @@ def list_actions(is_json: bool) -> None:
         click.echo(json.dumps({"apiVersion": "holdfast/v1", "kind": "Actions", "actions": actions}))
         return
     for slug, action in ACTIONS.items():
-        click.echo(f"{slug:22}{action.effect.value:9}{action.description.split('. ')[0]}")
+        said = action.description.split(". ")[0].rstrip(".")
+        click.echo(f"{slug:22}{action.effect.value:9}{said}")
 
 
 @soar.command("show")
