@@ -203,9 +203,10 @@ def _read(path: Path) -> str:
 
 
 def _last_line(exc: subprocess.CalledProcessError) -> str:
+    # pip first lists what it passed over, and says last what it lacks.
     lines = [line for line in (exc.stderr or exc.stdout or "").splitlines() if line.strip()]
     errors = [line for line in lines if "ERROR" in line] or lines
-    return errors[0].strip()[:300] if errors else f"exit code {exc.returncode}"
+    return errors[-1].strip()[:300] if errors else f"exit code {exc.returncode}"
 
 
 def _say(text: str) -> None:
