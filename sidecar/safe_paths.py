@@ -117,7 +117,8 @@ def check_secret_file(path: Path) -> None:
     Raises:
         EnvironmentFailure: UNSAFE_PATH, naming the component and the remedy.
     """
-    os.close(_open_secret(path.absolute()))
+    # O_PATH: closing a descriptor that can read drops the locks that SQLite holds on a database.
+    os.close(_open_secret(path.absolute(), os.O_PATH))
 
 
 def read_secret_file(path: Path, *, max_bytes: int = 64 * 1024) -> bytes:
@@ -128,7 +129,8 @@ def read_secret_file(path: Path, *, max_bytes: int = 64 * 1024) -> bytes:
             or is longer than *max_bytes*.
     """
     path = path.absolute()
-    descriptor = _open_secret(path)
+    # O_NONBLOCK: a pipe put there must not make the start hang; it has no effect on a file.
+    descriptor = _open_secret(path, os.O_RDONLY | os.O_NONBLOCK)
     with os.fdopen(descriptor, "rb") as file:
         try:
             content = file.read(max_bytes + 1)
@@ -139,21 +141,19 @@ def read_secret_file(path: Path, *, max_bytes: int = 64 * 1024) -> bytes:
     return content
 
 
-def _open_secret(path: Path) -> int:
+def _open_secret(path: Path, how: int) -> int:
     trusted = _trusted(())
     _check_ancestors(path, trusted, _MAX_LINKS)
     if path.is_symlink():
         raise _unsafe(path, "is a symbolic link", "give the path of the file itself")
-    # O_NONBLOCK: a pipe put there must not make the start hang; it has no effect on a file.
-    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
     try:
-        descriptor = os.open(path, flags)
+        descriptor = os.open(path, how | os.O_NOFOLLOW | os.O_CLOEXEC)
     except OSError as exc:
         raise _unsafe(path, f"cannot be opened: {exc.strerror}") from exc
     found = os.fstat(descriptor)
     try:
         if not stat.S_ISREG(found.st_mode):
-            raise _unsafe(path, "is no regular file")
+            raise _unsafe(path, "is no regular file", "move it away")
         if found.st_uid not in trusted:
             raise _unsafe(path, f"is owned by user {found.st_uid}", f"chown {os.geteuid()} {path}")
         if found.st_mode & _OTHERS_ANY:

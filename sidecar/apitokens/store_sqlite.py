@@ -3,13 +3,12 @@
 
 Laws:
 
-1. A method that changes something returns only after it is durable: WAL with ``synchronous=FULL``,
-   both read back when the store is opened, since SQLite ignores a pragma it cannot follow.
+1. A method that changes something returns only after it is durable, and the file is ours and whole
+   or not used: the laws of ``sqlite_store``.
 2. A request id names one order for ever, in the same transaction as what the order did.
 3. A row changes by compare-and-swap: from the secret that was to be replaced, from not revoked to
    revoked, and never back.
-4. A store of a newer version, or one that is corrupt, is not used: every method raises. A row that
-   does not read as a token is none, and no limit that cannot be read means "no limit".
+4. A row that does not read as a token is none, and no limit that cannot be read means "no limit".
 
 Compatibility: columns may be added under a higher ``_VERSION``; none is renamed.
 """
@@ -17,11 +16,8 @@ Compatibility: columns may be added under a higher ``_VERSION``; none is renamed
 from __future__ import annotations
 
 import json
-import os
 import sqlite3
-import threading
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, Final
@@ -29,17 +25,16 @@ from typing import Any, Final
 import structlog
 
 from sidecar.apitokens.values import ApiToken
-from sidecar.errors import ConflictError, EnvironmentFailure, ErrorReason, HoldfastError
+from sidecar.errors import ConflictError, ErrorReason
 from sidecar.model import Role
+from sidecar.sqlite_store import Schema, SqliteStore
 
 __all__ = ["SqliteApiTokens"]
 
 log = structlog.get_logger("holdfast.control")
 
 _VERSION: Final = 1
-_SYNCHRONOUS_FULL: Final = 2
-_BUSY_MS: Final = 2000
-_SCHEMA: Final = (
+_STATEMENTS: Final = (
     "CREATE TABLE IF NOT EXISTS api_token_schema (version INTEGER NOT NULL) STRICT",
     """CREATE TABLE IF NOT EXISTS api_tokens (
          id TEXT PRIMARY KEY, operator TEXT NOT NULL, identity TEXT NOT NULL,
@@ -72,10 +67,16 @@ _REVOKE: Final = """
     SET revoke_time_ns = :revoke_time_ns, revoker = :revoker, revoke_reason = :revoke_reason
     WHERE id = :id AND revoke_time_ns = 0
 """
-_REMEDY: Final = "restore it from a backup, or move it away and make the tokens anew"
+_SCHEMA: Final = Schema(
+    what="the store of API tokens",
+    version_table="api_token_schema",
+    version=_VERSION,
+    statements=_STATEMENTS,
+    remedy="restore it from a backup, or move it away and make the tokens anew",
+)
 
 
-class SqliteApiTokens:
+class SqliteApiTokens(SqliteStore):
     """The tokens in the SQLite file at *path*, which is made if it is missing.
 
     May be used from several threads; calls wait for each other.
@@ -85,31 +86,11 @@ class SqliteApiTokens:
     """
 
     def __init__(self, path: Path) -> None:
-        self._path = path
-        self._lock = threading.Lock()
-        self._connection: sqlite3.Connection | None = None
-        try:
-            if not path.exists():
-                flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
-                os.close(os.open(path, flags, 0o600))
-            self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-            self._prepare(self._connection)
-        except (sqlite3.Error, OSError) as exc:
-            self.close()
-            raise self._failure("cannot be opened", exc) from exc
-        except EnvironmentFailure:
-            self.close()
-            raise
-
-    def close(self) -> None:
-        """Close the file; the store cannot be used any more."""
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            connection.close()
+        super().__init__(path, _SCHEMA)
 
     def load_all(self) -> Sequence[ApiToken]:
         """Return every token that there ever was, in no order (law 4)."""
-        with self._using() as connection:
+        with self._reading() as connection:
             rows = connection.execute(_SELECT).fetchall()
         found = []
         for row in rows:
@@ -121,7 +102,7 @@ class SqliteApiTokens:
 
     def order_of(self, request_id: str) -> str:
         """Return what *request_id* was used for, or "" if it never was (law 2)."""
-        with self._using() as connection:
+        with self._reading() as connection:
             row = connection.execute(
                 "SELECT what FROM api_token_requests WHERE request_id = ?", (request_id,)
             ).fetchone()
@@ -133,7 +114,7 @@ class SqliteApiTokens:
         Raises:
             ConflictError: The request id was used.
         """
-        with self._using(is_writing=True) as connection:
+        with self._writing() as connection:
             _take(connection, request_id, what)
             connection.execute(_INSERT, _row_of(token))
 
@@ -143,7 +124,7 @@ class SqliteApiTokens:
         Raises:
             ConflictError: The request id was used.
         """
-        with self._using(is_writing=True) as connection:
+        with self._writing() as connection:
             _take(connection, request_id, what)
             values = {**dict(zip(_NAMES, _row_of(token), strict=True)), "replaced": replaced}
             return bool(connection.execute(_ROTATE, values).rowcount == 1)
@@ -154,74 +135,17 @@ class SqliteApiTokens:
         Raises:
             ConflictError: The request id was used for something else.
         """
-        with self._using(is_writing=True) as connection:
+        with self._writing() as connection:
             _take(connection, request_id, what)
             connection.execute(_REVOKE, dict(zip(_NAMES, _row_of(token), strict=True)))
 
     def note_uses(self, uses: Mapping[str, int]) -> None:
         """Keep when tokens were last used; one that is known to be used later stays as it is."""
-        with self._using(is_writing=True) as connection:
+        with self._writing() as connection:
             connection.executemany(
                 "UPDATE api_tokens SET use_time_ns = max(use_time_ns, ?) WHERE id = ?",
                 [(wall_ns, token_id) for token_id, wall_ns in uses.items()],
             )
-
-    # -- private --------------------------------------------------------------------------------
-
-    def _prepare(self, connection: sqlite3.Connection) -> None:
-        connection.execute(f"PRAGMA busy_timeout = {_BUSY_MS}")
-        mode = connection.execute("PRAGMA journal_mode = WAL").fetchone()[0]
-        connection.execute("PRAGMA synchronous = FULL")
-        synchronous = connection.execute("PRAGMA synchronous").fetchone()[0]
-        if (mode, synchronous) != ("wal", _SYNCHRONOUS_FULL):  # law 1
-            raise self._failure("cannot be made durable")
-        if connection.execute("PRAGMA quick_check(1)").fetchone()[0] != "ok":
-            raise self._failure("is corrupt")
-        connection.execute("BEGIN IMMEDIATE")
-        for statement in _SCHEMA:
-            connection.execute(statement)
-        versions = [row[0] for row in connection.execute("SELECT version FROM api_token_schema")]
-        if not versions:
-            connection.execute("INSERT INTO api_token_schema VALUES (?)", (_VERSION,))
-        elif versions != [_VERSION]:
-            connection.execute("ROLLBACK")
-            raise self._failure(f"has schema version {versions}, this program knows {_VERSION}")
-        connection.execute("COMMIT")
-
-    @contextmanager
-    def _using(self, *, is_writing: bool = False) -> Iterator[sqlite3.Connection]:
-        with self._lock:
-            connection = self._connection
-            if connection is None:
-                raise self._failure("is closed")
-            try:
-                if is_writing:
-                    connection.execute("BEGIN IMMEDIATE")
-                yield connection
-                if is_writing:
-                    connection.execute("COMMIT")
-            except HoldfastError:
-                self._roll_back(connection)
-                raise
-            except (sqlite3.Error, ValueError, TypeError) as exc:
-                self._roll_back(connection)
-                raise self._failure("cannot be used", exc) from exc
-
-    def _roll_back(self, connection: sqlite3.Connection) -> None:
-        if connection.in_transaction:
-            try:
-                connection.execute("ROLLBACK")
-            except sqlite3.Error:
-                self.close()  # nobody knows what it would commit next
-
-    def _failure(self, what: str, exc: BaseException | None = None) -> EnvironmentFailure:
-        name = getattr(exc, "sqlite_errorname", "") or (type(exc).__name__ if exc else "")
-        detail = f" ({name})" if name else ""
-        return EnvironmentFailure(
-            f"the store of API tokens {self._path} {what}{detail}",
-            reason=ErrorReason.STORE_UNAVAILABLE,
-            hint=_REMEDY,
-        )
 
 
 def _take(connection: sqlite3.Connection, request_id: str, what: str) -> None:

@@ -3,13 +3,10 @@
 
 Laws, beside those of ``store``:
 
-1. Durable means WAL with ``synchronous=FULL``, both read back when the store is opened, since SQLite
-   ignores a pragma it cannot follow.
+1. The file is ours, durable and whole, or not used: the laws of ``sqlite_store``.
 2. A transition is one ``UPDATE`` whose WHERE clause holds everything it depends on; it was made if
    exactly one row changed. Several processes may try at once: SQLite lets one write at a time.
-3. The file is ours alone (0600) and no link. A store of a newer version, or one that is corrupt, is
-   not used: every method raises.
-4. What is forgotten is overwritten in the file (``secure_delete``).
+3. What is forgotten is overwritten in the file (``secure_delete``).
 
 Compatibility: columns and tables may be added under a higher ``_VERSION``; none is renamed. The
 documents in ``request`` and ``life`` have the law of ``rows``.
@@ -17,27 +14,21 @@ documents in ``request`` and ``life`` have the law of ``rows``.
 
 from __future__ import annotations
 
-import os
 import sqlite3
-import threading
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 from sidecar.approvals.rows import COLUMNS, approval_of, life_of, row_of
 from sidecar.approvals.store import Guard
 from sidecar.approvals.values import Approval, ApprovalState, Request, RequestKind, Tier
-from sidecar.errors import EnvironmentFailure, HoldfastError
 from sidecar.model import Fingerprint, Role
-from sidecar.safe_paths import check_secret_file
+from sidecar.sqlite_store import Schema, SqliteStore
 
 __all__ = ["SqliteApprovals"]
 
 _VERSION: Final = 1
-_SYNCHRONOUS_FULL: Final = 2
-_BUSY_MS: Final = 2000
-_SCHEMA: Final = (
+_STATEMENTS: Final = (
     "CREATE TABLE IF NOT EXISTS approval_schema (version INTEGER NOT NULL) STRICT",
     """CREATE TABLE IF NOT EXISTS approvals (
          seq INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE,
@@ -85,18 +76,16 @@ _UNEXPIRED: Final = """
 _BOUND: Final = """
       AND kind = 'call' AND fingerprint = :fingerprint AND agent = :agent AND session = :session
       AND policy_digest = :policy_digest AND grant_epoch = :epoch"""
-_REMEDY: Final = (
-    "move the file away and start control again: what waited must be asked again; the log keeps "
-    "who decided what"
-)
-# What SQLite raises, what a value that does not fit a column raises, what a foreign row raises.
-_FAILURES: Final = (
-    sqlite3.Error,
-    OverflowError,
-    ValueError,
-    TypeError,
-    KeyError,
-    HoldfastError,
+_SCHEMA: Final = Schema(
+    what="the approvals",
+    version_table="approval_schema",
+    version=_VERSION,
+    statements=_STATEMENTS,
+    remedy=(
+        "move the file away and start control again: what waited must be asked again; the log keeps "
+        "who decided what"
+    ),
+    is_erasing=True,  # law 3
 )
 _LIVE: Final = "state IN ('PENDING', 'GRANTED')"
 _UNFINISHED: Final = "kind = 'action' AND state IN ('GRANTED', 'CONSUMED') AND result = ''"
@@ -129,7 +118,7 @@ _DECOY: Final = row_of(
 )
 
 
-class SqliteApprovals:
+class SqliteApprovals(SqliteStore):
     """The approvals in the SQLite file at *path*, which is made if it is missing.
 
     May be used from several threads; calls wait for each other.
@@ -139,32 +128,14 @@ class SqliteApprovals:
     """
 
     def __init__(self, path: Path) -> None:
-        self._path = path
-        self._lock = threading.Lock()
-        self._connection: sqlite3.Connection | None = None
-        try:
-            self._claim()
-            self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-            self._prepare(self._connection)
-        except (sqlite3.Error, OSError) as exc:
-            self.close()
-            raise self._failure("cannot be opened", exc) from exc
-        except EnvironmentFailure:
-            self.close()
-            raise
-
-    def close(self) -> None:
-        """Close the file; the store cannot be used any more."""
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            connection.close()
+        super().__init__(path, _SCHEMA)
 
     # -- transitions ----------------------------------------------------------------------------
 
     def insert(self, approval: Approval) -> bool:
         """Keep a new approval; False if there is a live one of the same call or request id."""
         row = (*row_of(approval), approval.version)
-        with self._using(is_writing=True) as connection:
+        with self._writing() as connection:
             try:
                 connection.execute(_INSERT, row)
             except sqlite3.IntegrityError as exc:
@@ -211,14 +182,14 @@ class SqliteApprovals:
                 "policy_digest": guard.binding.policy_digest,
                 "epoch": guard.binding.epoch,
             }
-        with self._using(is_writing=True) as connection:
+        with self._writing() as connection:
             return connection.execute(statement, values).rowcount == 1
 
     # -- reading --------------------------------------------------------------------------------
 
     def get(self, approval_id: str) -> Approval | None:
         """Return one. One that is not there takes as long as one that is."""
-        with self._using() as connection:
+        with self._reading() as connection:
             row = connection.execute(f"{_SELECT} WHERE id = ?", (approval_id,)).fetchone()
             found = approval_of(_DECOY if row is None else row)
             return None if row is None else found
@@ -277,7 +248,7 @@ class SqliteApprovals:
 
     def mark_logged(self, versions: Mapping[str, int]) -> None:
         """Note that the log has the entries of these versions."""
-        with self._using(is_writing=True) as connection:
+        with self._writing() as connection:
             connection.executemany(
                 "UPDATE approvals SET logged_version = max(logged_version, ?) WHERE id = ?",
                 [(version, approval_id) for approval_id, version in versions.items()],
@@ -285,7 +256,7 @@ class SqliteApprovals:
 
     def count_folded(self, counts: Mapping[str, int]) -> None:
         """Note how often the identical call was asked while these waited."""
-        with self._using(is_writing=True) as connection:
+        with self._writing() as connection:
             connection.executemany(
                 "UPDATE approvals SET folded_count = max(folded_count, ?) WHERE id = ?",
                 [(count, approval_id) for approval_id, count in counts.items()],
@@ -293,7 +264,7 @@ class SqliteApprovals:
 
     def mark_announced(self, approval_id: str, kind: str) -> bool:
         """Note that *kind* is told of it; False if it was noted before."""
-        with self._using(is_writing=True) as connection:
+        with self._writing() as connection:
             cursor = connection.execute(
                 "INSERT INTO approval_announcements VALUES (?, ?) ON CONFLICT DO NOTHING",
                 (approval_id, kind),
@@ -303,7 +274,7 @@ class SqliteApprovals:
     def announced(self) -> Mapping[str, frozenset[str]]:
         """Return what was told of those that are live."""
         told: dict[str, frozenset[str]] = {}
-        with self._using() as connection:
+        with self._reading() as connection:
             rows = connection.execute(
                 f"""SELECT approval_id, approval_announcements.kind FROM approval_announcements
                     JOIN approvals ON id = approval_id WHERE {_LIVE}"""  # noqa: S608 - constants
@@ -314,7 +285,7 @@ class SqliteApprovals:
 
     def purge(self, *, ended_before_ns: int) -> int:
         """Forget canonical form and summary of those that ended earlier; return of how many."""
-        with self._using(is_writing=True) as connection:
+        with self._writing() as connection:
             cursor = connection.execute(
                 f"""UPDATE approvals SET canonical = x'', summary = ''
                     WHERE NOT {_LIVE} AND NOT ({_UNFINISHED}) AND end_time_ns < ?
@@ -329,64 +300,7 @@ class SqliteApprovals:
 
     # -- private --------------------------------------------------------------------------------
 
-    def _claim(self) -> None:
-        """Make the file, or make sure that it is ours (law 3)."""
-        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
-        try:
-            os.close(os.open(self._path, flags, 0o600))
-        except FileExistsError:
-            check_secret_file(self._path)
-
-    def _prepare(self, connection: sqlite3.Connection) -> None:
-        connection.execute(f"PRAGMA busy_timeout = {_BUSY_MS}")
-        mode = connection.execute("PRAGMA journal_mode = WAL").fetchone()[0]
-        connection.execute("PRAGMA synchronous = FULL")
-        connection.execute("PRAGMA secure_delete = ON")  # law 4
-        synchronous = connection.execute("PRAGMA synchronous").fetchone()[0]
-        if (mode, synchronous) != ("wal", _SYNCHRONOUS_FULL):  # law 1
-            raise self._failure("cannot be made durable")
-        if connection.execute("PRAGMA quick_check(1)").fetchone()[0] != "ok":
-            raise self._failure("is corrupt")
-        connection.execute("BEGIN IMMEDIATE")
-        for statement in _SCHEMA:
-            connection.execute(statement)
-        versions = [row[0] for row in connection.execute("SELECT version FROM approval_schema")]
-        if not versions:
-            connection.execute("INSERT INTO approval_schema VALUES (?)", (_VERSION,))
-        elif versions != [_VERSION]:
-            connection.execute("ROLLBACK")
-            raise self._failure(f"has schema version {versions}, this program knows {_VERSION}")
-        connection.execute("COMMIT")
-
     def _select(self, where: str, *values: Any) -> list[Approval]:
-        with self._using() as connection:
+        with self._reading() as connection:
             rows = connection.execute(f"{_SELECT} {where}", values).fetchall()
             return [approval_of(row) for row in rows]
-
-    @contextmanager
-    def _using(self, *, is_writing: bool = False) -> Iterator[sqlite3.Connection]:
-        with self._lock:
-            connection = self._connection
-            if connection is None:
-                raise self._failure("is closed")
-            try:
-                if is_writing:
-                    connection.execute("BEGIN IMMEDIATE")
-                yield connection
-                if is_writing:
-                    connection.execute("COMMIT")
-            except _FAILURES as exc:
-                self._roll_back(connection)
-                raise self._failure("cannot be used", exc) from exc
-
-    def _roll_back(self, connection: sqlite3.Connection) -> None:
-        if connection.in_transaction:
-            try:
-                connection.execute("ROLLBACK")
-            except sqlite3.Error:
-                self.close()  # nobody knows what it would commit next
-
-    def _failure(self, what: str, exc: BaseException | None = None) -> EnvironmentFailure:
-        name = getattr(exc, "sqlite_errorname", "") or (type(exc).__name__ if exc else "")
-        detail = f" ({name})" if name else ""
-        return EnvironmentFailure(f"the approvals {self._path} {what}{detail}", hint=_REMEDY)

@@ -3,11 +3,10 @@
 
 Laws:
 
-1. ``record`` returns only after everything is durable: WAL with ``synchronous=FULL``, both read
-   back when the store is opened, since SQLite ignores a pragma it cannot follow.
+1. ``record`` returns only after everything is durable, and the file is ours and whole or not used:
+   the laws of ``sqlite_store``.
 2. Recording again what is recorded changes nothing, and a directive that has ended never stands
    again: the mirror may be written late, twice, or out of order.
-3. A store of a newer version, or one that is corrupt, is not used: every method raises.
 
 Compatibility: an entry is a JSON document; keys may be added with a default. Columns may be added
 under a higher ``_VERSION``; none is renamed.
@@ -16,11 +15,7 @@ under a higher ``_VERSION``; none is renamed.
 from __future__ import annotations
 
 import json
-import os
-import sqlite3
-import threading
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -28,15 +23,14 @@ from sidecar.canonical import canonicalise
 from sidecar.containment.events import Contained, decode_event, encode_event
 from sidecar.containment.history import DirectiveEntry, DirectiveState, RequestNote
 from sidecar.containment.isolation import IsolationItem, IsolationResult
-from sidecar.errors import EnvironmentFailure, HoldfastError, IntegrityError
+from sidecar.errors import IntegrityError
 from sidecar.latch.format import Record
+from sidecar.sqlite_store import Schema, SqliteStore
 
 __all__ = ["SqliteHistory"]
 
 _VERSION: Final = 1
-_SYNCHRONOUS_FULL: Final = 2
-_BUSY_MS: Final = 2000
-_SCHEMA: Final = (
+_STATEMENTS: Final = (
     "CREATE TABLE IF NOT EXISTS containment_schema (version INTEGER NOT NULL) STRICT",
     """CREATE TABLE IF NOT EXISTS containment_directives (
          epoch INTEGER PRIMARY KEY, is_active INTEGER NOT NULL, end_epoch INTEGER NOT NULL,
@@ -63,10 +57,16 @@ _PUT_REQUEST: Final = """
     INSERT INTO containment_requests (request_id, fingerprint, epoch) VALUES (?, ?, ?)
     ON CONFLICT (request_id) DO NOTHING
 """
-_REMEDY: Final = "move the file away and start control again; the latch holds what stands"
+_SCHEMA: Final = Schema(
+    what="the containment history",
+    version_table="containment_schema",
+    version=_VERSION,
+    statements=_STATEMENTS,
+    remedy="move the file away and start control again; the latch holds what stands",
+)
 
 
-class SqliteHistory:
+class SqliteHistory(SqliteStore):
     """The history in the SQLite file at *path*, which is made if it is missing.
 
     May be used from several threads; calls wait for each other.
@@ -76,39 +76,19 @@ class SqliteHistory:
     """
 
     def __init__(self, path: Path) -> None:
-        self._path = path
-        self._lock = threading.Lock()
-        self._connection: sqlite3.Connection | None = None
-        try:
-            if not path.exists():
-                flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
-                os.close(os.open(path, flags, 0o600))
-            self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-            self._prepare(self._connection)
-        except (sqlite3.Error, OSError) as exc:
-            self.close()
-            raise self._failure("cannot be opened", exc) from exc
-        except EnvironmentFailure:
-            self.close()
-            raise
-
-    def close(self) -> None:
-        """Close the file; the store cannot be used any more."""
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            connection.close()
+        super().__init__(path, _SCHEMA)
 
     def record(self, entries: Iterable[DirectiveEntry], requests: Iterable[RequestNote]) -> None:
         """Make all of them durable, or none (laws 1 and 2)."""
         directives = [_row_of(entry) for entry in entries]
         notes = [(note.request_id, note.fingerprint, note.epoch) for note in requests]
-        with self._using(is_writing=True) as connection:
+        with self._writing() as connection:
             connection.executemany(_PUT_DIRECTIVE, directives)
             connection.executemany(_PUT_REQUEST, notes)
 
     def directive(self, epoch: int) -> DirectiveEntry | None:
         """Return the directive of *epoch*, if it is there."""
-        with self._using() as connection:
+        with self._reading() as connection:
             row = connection.execute(
                 "SELECT epoch, kind, event, entry FROM containment_directives WHERE epoch = ?",
                 (epoch,),
@@ -119,7 +99,7 @@ class SqliteHistory:
         self, *, before_epoch: int | None, limit: int, include_ended: bool
     ) -> Sequence[DirectiveEntry]:
         """Return at most *limit* directives below *before_epoch*, newest first."""
-        with self._using() as connection:
+        with self._reading() as connection:
             rows = connection.execute(
                 """SELECT epoch, kind, event, entry FROM containment_directives
                    WHERE epoch < ? AND (is_active OR ?) ORDER BY epoch DESC LIMIT ?""",
@@ -129,7 +109,7 @@ class SqliteHistory:
 
     def requests(self, *, limit: int) -> Sequence[RequestNote]:
         """Return the newest *limit* request ids."""
-        with self._using() as connection:
+        with self._reading() as connection:
             rows = connection.execute(
                 """SELECT request_id, fingerprint, epoch FROM containment_requests
                    ORDER BY epoch DESC LIMIT ?""",
@@ -139,7 +119,7 @@ class SqliteHistory:
 
     def highest_epoch(self) -> int:
         """Return the highest epoch of anything recorded; 0 if nothing is."""
-        with self._using() as connection:
+        with self._reading() as connection:
             row = connection.execute(
                 """SELECT max(coalesce((SELECT max(epoch) FROM containment_directives), 0),
                               coalesce((SELECT max(end_epoch) FROM containment_directives), 0),
@@ -149,7 +129,7 @@ class SqliteHistory:
 
     def remember_gate(self, gate: str, agents: Collection[str]) -> None:
         """Remember *gate* beyond a restart."""
-        with self._using(is_writing=True) as connection:
+        with self._writing() as connection:
             connection.execute(
                 "INSERT OR REPLACE INTO containment_gates VALUES (?, ?)",
                 (gate, canonicalise(sorted(agents))),
@@ -157,66 +137,14 @@ class SqliteHistory:
 
     def forget_gate(self, gate: str) -> None:
         """Forget *gate*."""
-        with self._using(is_writing=True) as connection:
+        with self._writing() as connection:
             connection.execute("DELETE FROM containment_gates WHERE gate = ?", (gate,))
 
     def gates(self) -> Mapping[str, frozenset[str]]:
         """Return the remembered gates and their agents."""
-        with self._using() as connection:
+        with self._reading() as connection:
             rows = connection.execute("SELECT gate, agents FROM containment_gates").fetchall()
             return {gate: frozenset(json.loads(agents)) for gate, agents in rows}
-
-    # -- private --------------------------------------------------------------------------------
-
-    def _prepare(self, connection: sqlite3.Connection) -> None:
-        connection.execute(f"PRAGMA busy_timeout = {_BUSY_MS}")
-        mode = connection.execute("PRAGMA journal_mode = WAL").fetchone()[0]
-        connection.execute("PRAGMA synchronous = FULL")
-        synchronous = connection.execute("PRAGMA synchronous").fetchone()[0]
-        if (mode, synchronous) != ("wal", _SYNCHRONOUS_FULL):  # law 1
-            raise self._failure("cannot be made durable")
-        if connection.execute("PRAGMA quick_check(1)").fetchone()[0] != "ok":
-            raise self._failure("is corrupt")
-        connection.execute("BEGIN IMMEDIATE")
-        for statement in _SCHEMA:
-            connection.execute(statement)
-        versions = [row[0] for row in connection.execute("SELECT version FROM containment_schema")]
-        if not versions:
-            connection.execute("INSERT INTO containment_schema VALUES (?)", (_VERSION,))
-        elif versions != [_VERSION]:
-            connection.execute("ROLLBACK")
-            raise self._failure(f"has schema version {versions}, this program knows {_VERSION}")
-        connection.execute("COMMIT")
-
-    @contextmanager
-    def _using(self, *, is_writing: bool = False) -> Iterator[sqlite3.Connection]:
-        with self._lock:
-            connection = self._connection
-            if connection is None:
-                raise self._failure("is closed")
-            try:
-                if is_writing:
-                    connection.execute("BEGIN IMMEDIATE")
-                yield connection
-                if is_writing:
-                    connection.execute("COMMIT")
-            except (sqlite3.Error, ValueError, TypeError, KeyError, HoldfastError) as exc:
-                self._roll_back(connection)
-                raise self._failure("cannot be used", exc) from exc
-
-    def _roll_back(self, connection: sqlite3.Connection) -> None:
-        if connection.in_transaction:
-            try:
-                connection.execute("ROLLBACK")
-            except sqlite3.Error:
-                self.close()  # nobody knows what it would commit next
-
-    def _failure(self, what: str, exc: BaseException | None = None) -> EnvironmentFailure:
-        name = getattr(exc, "sqlite_errorname", "") or (type(exc).__name__ if exc else "")
-        detail = f" ({name})" if name else ""
-        return EnvironmentFailure(
-            f"the containment history {self._path} {what}{detail}", hint=_REMEDY
-        )
 
 
 def _row_of(entry: DirectiveEntry) -> tuple[int, int, int, int, bytes, bytes]:

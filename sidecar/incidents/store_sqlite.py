@@ -3,12 +3,11 @@
 
 Laws:
 
-1. A method that changes something returns only after it is durable: WAL with ``synchronous=FULL``,
-   both read back when the store is opened, since SQLite ignores a pragma it cannot follow.
+1. A method that changes something returns only after it is durable, and the file is ours and whole
+   or not used: the laws of ``sqlite_store``.
 2. An incident changes by compare-and-swap from the version that was read, in one transaction with the
    request id that changes it: of any number that use an id or a version at once, one does.
 3. What was gathered is written once: no statement here updates it.
-4. A store of a newer version, or one that is corrupt, is not used: every method raises.
 
 Compatibility: columns may be added under a higher ``_VERSION``; none is renamed.
 """
@@ -16,23 +15,18 @@ Compatibility: columns may be added under a higher ``_VERSION``; none is renamed
 from __future__ import annotations
 
 import json
-import os
 import sqlite3
-import threading
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from sidecar.errors import EnvironmentFailure, ErrorReason, HoldfastError
 from sidecar.incidents.values import Incident, IncidentState, IncidentVerdict, Note
+from sidecar.sqlite_store import Schema, SqliteStore
 
 __all__ = ["SqliteIncidents"]
 
 _VERSION: Final = 1
-_SYNCHRONOUS_FULL: Final = 2
-_BUSY_MS: Final = 2000
-_SCHEMA: Final = (
+_STATEMENTS: Final = (
     "CREATE TABLE IF NOT EXISTS incident_schema (version INTEGER NOT NULL) STRICT",
     """CREATE TABLE IF NOT EXISTS incidents (
          seq INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, version INTEGER NOT NULL,
@@ -63,15 +57,22 @@ _REPLACE: Final = """
       verdict = :verdict, notes = :notes, update_time_ns = :update_time_ns,
       end_time_ns = :end_time_ns
     WHERE id = :id AND version = :read_version
+      AND NOT EXISTS (SELECT 1 FROM incident_requests WHERE request_id = :request_id)
 """
 _USE: Final = """
     INSERT INTO incident_requests (request_id, fingerprint, incident)
     VALUES (:request_id, :fingerprint, :id) ON CONFLICT DO NOTHING
 """
-_REMEDY: Final = "restore it from a backup, or move it away: containment does not need it"
+_SCHEMA: Final = Schema(
+    what="the store of incidents",
+    version_table="incident_schema",
+    version=_VERSION,
+    statements=_STATEMENTS,
+    remedy="restore it from a backup, or move it away: containment does not need it",
+)
 
 
-class SqliteIncidents:
+class SqliteIncidents(SqliteStore):
     """The incidents in the SQLite file at *path*, which is made if it is missing.
 
     May be used from several threads; calls wait for each other.
@@ -81,34 +82,13 @@ class SqliteIncidents:
     """
 
     def __init__(self, path: Path) -> None:
-        self._path = path
-        self._lock = threading.Lock()
-        self._connection: sqlite3.Connection | None = None
-        try:
-            if not path.exists():
-                flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
-                os.close(os.open(path, flags, 0o600))
-            self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-            self._prepare(self._connection)
-        except (sqlite3.Error, OSError) as exc:
-            self.close()
-            raise self._failure("cannot be opened", exc) from exc
-        except EnvironmentFailure:
-            self.close()
-            raise
-
-    def close(self) -> None:
-        """Close the file; the store cannot be used any more."""
-        with self._lock:
-            connection, self._connection = self._connection, None
-            if connection is not None:
-                connection.close()
+        super().__init__(path, _SCHEMA)
 
     # -- reading --------------------------------------------------------------------------------
 
     def find_request(self, request_id: str) -> tuple[str, str] | None:
         """Return (fingerprint, incident id) of the order that used *request_id*."""
-        with self._using() as connection:
+        with self._reading() as connection:
             row = connection.execute(
                 "SELECT fingerprint, incident FROM incident_requests WHERE request_id = ?",
                 (request_id,),
@@ -118,7 +98,7 @@ class SqliteIncidents:
     def get(self, incident_id: str) -> Incident | None:
         """Return one incident."""
         statement = f"SELECT {', '.join(_NAMES)}, document FROM incidents WHERE id = ?"  # noqa: S608
-        with self._using() as connection:
+        with self._reading() as connection:
             row = connection.execute(statement, (incident_id,)).fetchone()
             return None if row is None else _incident_of(row)
 
@@ -147,7 +127,7 @@ class SqliteIncidents:
             f"SELECT {', '.join(_NAMES)}, x'' FROM incidents{where}"  # noqa: S608
             " ORDER BY seq DESC LIMIT ?"
         )
-        with self._using() as connection:
+        with self._reading() as connection:
             rows = connection.execute(statement, (*values, limit)).fetchall()
             return [_incident_of(row) for row in rows]
 
@@ -155,7 +135,7 @@ class SqliteIncidents:
 
     def insert(self, incident: Incident, *, request_id: str, fingerprint: str) -> bool:
         """Keep a new incident and the order that opened it (law 2)."""
-        with self._using(is_writing=True) as connection:
+        with self._writing() as connection:
             if not self._use(connection, incident, request_id, fingerprint):
                 return False
             connection.execute(_INSERT, _row_of(incident) | {"document": incident.document})
@@ -165,16 +145,11 @@ class SqliteIncidents:
         self, incident: Incident, *, version: int, request_id: str, fingerprint: str
     ) -> bool:
         """Swap *incident* for what was read as *version* (laws 2 and 3)."""
-        with self._using(is_writing=True) as connection:
-            row = _row_of(incident) | {"read_version": version}
-            wanted = {name: row[name] for name in _named_in(_REPLACE)}
-            if connection.execute(_REPLACE, wanted).rowcount != 1:
+        with self._writing() as connection:
+            row = _row_of(incident) | {"read_version": version, "request_id": request_id}
+            if connection.execute(_REPLACE, row).rowcount != 1:
                 return False
-            if self._use(connection, incident, request_id, fingerprint):
-                return True
-            connection.execute("ROLLBACK")
-            connection.execute("BEGIN")
-            return False
+            return self._use(connection, incident, request_id, fingerprint)
 
     # -- private --------------------------------------------------------------------------------
 
@@ -185,64 +160,6 @@ class SqliteIncidents:
             _USE, {"request_id": request_id, "fingerprint": fingerprint, "id": incident.id}
         )
         return used.rowcount == 1
-
-    def _prepare(self, connection: sqlite3.Connection) -> None:
-        connection.execute(f"PRAGMA busy_timeout = {_BUSY_MS}")
-        mode = connection.execute("PRAGMA journal_mode = WAL").fetchone()[0]
-        connection.execute("PRAGMA synchronous = FULL")
-        synchronous = connection.execute("PRAGMA synchronous").fetchone()[0]
-        if (mode, synchronous) != ("wal", _SYNCHRONOUS_FULL):  # law 1
-            raise self._failure("cannot be made durable")
-        if connection.execute("PRAGMA quick_check(1)").fetchone()[0] != "ok":
-            raise self._failure("is corrupt")
-        connection.execute("BEGIN IMMEDIATE")
-        for statement in _SCHEMA:
-            connection.execute(statement)
-        versions = [row[0] for row in connection.execute("SELECT version FROM incident_schema")]
-        if not versions:
-            connection.execute("INSERT INTO incident_schema VALUES (?)", (_VERSION,))
-        elif versions != [_VERSION]:
-            connection.execute("ROLLBACK")
-            raise self._failure(f"has schema version {versions}, this program knows {_VERSION}")
-        connection.execute("COMMIT")
-
-    @contextmanager
-    def _using(self, *, is_writing: bool = False) -> Iterator[sqlite3.Connection]:
-        with self._lock:
-            connection = self._connection
-            if connection is None:
-                raise self._failure("is closed")
-            try:
-                if is_writing:
-                    connection.execute("BEGIN IMMEDIATE")
-                yield connection
-                if is_writing:
-                    connection.execute("COMMIT")
-            except HoldfastError:
-                _roll_back(connection)
-                raise
-            except (sqlite3.Error, ValueError, TypeError, KeyError) as exc:
-                _roll_back(connection)
-                raise self._failure("cannot be used", exc) from exc
-
-    def _failure(self, problem: str, cause: Exception | None = None) -> EnvironmentFailure:
-        detail = f": {cause}" if cause is not None else ""
-        return EnvironmentFailure(
-            f"the incidents in {self._path.name} {problem}{detail}",
-            reason=ErrorReason.STORE_UNAVAILABLE,
-            hint=_REMEDY,
-        )
-
-
-def _roll_back(connection: sqlite3.Connection) -> None:
-    if connection.in_transaction:
-        connection.execute("ROLLBACK")
-
-
-def _named_in(statement: str) -> set[str]:
-    return {
-        word.strip("(),")[1:] for word in statement.split() if word.strip("(),").startswith(":")
-    }
 
 
 def _row_of(incident: Incident) -> dict[str, Any]:

@@ -3,24 +3,19 @@
 
 Laws:
 
-1. A method that changes something returns only after it is durable: WAL with ``synchronous=FULL``,
-   both read back when the store is opened, since SQLite ignores a pragma it cannot follow.
+1. A method that changes something returns only after it is durable, and the file is ours and whole
+   or not used: the laws of ``sqlite_store``.
 2. A ticket is used by one compare-and-swap that names everything it is bound to, in the same
    transaction as the passkey that it admits: of any number that use it at once, one has it.
 3. A counter moves by compare-and-swap from what was verified against.
 4. A credential id is one passkey's for ever: a removed one stays, as removed.
-5. A store of a newer version, or one that is corrupt, is not used: every method raises.
 
 Compatibility: columns may be added under a higher ``_VERSION``; none is renamed.
 """
 
 from __future__ import annotations
 
-import os
-import sqlite3
-import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, Final
@@ -28,23 +23,20 @@ from typing import Any, Final
 from sidecar.clock import NS_PER_SECOND
 from sidecar.errors import (
     ConflictError,
-    EnvironmentFailure,
-    HoldfastError,
     NotFoundError,
     PreconditionError,
 )
 from sidecar.passkeys.values import Passkey, PasskeyState, Ticket
+from sidecar.sqlite_store import Schema, SqliteStore
 
 __all__ = ["MAX_PASSKEYS_PER_HUMAN", "PasskeyStore"]
 
 MAX_PASSKEYS_PER_HUMAN: Final = 20
 
 _VERSION: Final = 1
-_SYNCHRONOUS_FULL: Final = 2
-_BUSY_MS: Final = 2000
 _KEEP_TICKETS_NS: Final = 24 * 3600 * NS_PER_SECOND
 _KEEP_PENDING_NS: Final = 3600 * NS_PER_SECOND
-_SCHEMA: Final = (
+_STATEMENTS: Final = (
     "CREATE TABLE IF NOT EXISTS passkey_schema (version INTEGER NOT NULL) STRICT",
     """CREATE TABLE IF NOT EXISTS passkey_credentials (
          credential_id TEXT PRIMARY KEY, human_id TEXT NOT NULL, operator TEXT NOT NULL,
@@ -84,10 +76,16 @@ _USE_TICKET: Final = """
     WHERE hash = :hash AND use_time_ns = 0 AND operator = :operator AND human_id = :human
       AND :wall < expire_time_ns AND create_boot_ns <= :boot AND :boot < deadline_boot_ns
 """
-_REMEDY: Final = "restore it from a backup, or move it away and enrol everybody's passkeys anew"
+_SCHEMA: Final = Schema(
+    what="the store of passkeys",
+    version_table="passkey_schema",
+    version=_VERSION,
+    statements=_STATEMENTS,
+    remedy="restore it from a backup, or move it away and enrol everybody's passkeys anew",
+)
 
 
-class PasskeyStore:
+class PasskeyStore(SqliteStore):
     """The passkeys in the SQLite file at *path*, which is made if it is missing.
 
     May be used from several threads; calls wait for each other.
@@ -97,33 +95,13 @@ class PasskeyStore:
     """
 
     def __init__(self, path: Path) -> None:
-        self._path = path
-        self._lock = threading.Lock()
-        self._connection: sqlite3.Connection | None = None
-        try:
-            if not path.exists():
-                flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
-                os.close(os.open(path, flags, 0o600))
-            self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-            self._prepare(self._connection)
-        except (sqlite3.Error, OSError) as exc:
-            self.close()
-            raise self._failure("cannot be opened", exc) from exc
-        except EnvironmentFailure:
-            self.close()
-            raise
-
-    def close(self) -> None:
-        """Close the file; the store cannot be used any more."""
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            connection.close()
+        super().__init__(path, _SCHEMA)
 
     # -- passkeys -------------------------------------------------------------------------------
 
     def find(self, credential_id: str) -> Passkey | None:
         """Return the passkey *credential_id* in whatever state, if it is there."""
-        with self._using() as connection:
+        with self._reading() as connection:
             row = connection.execute(
                 f"{_SELECT} WHERE credential_id = ?", (credential_id,)
             ).fetchone()
@@ -131,7 +109,7 @@ class PasskeyStore:
 
     def of_human(self, human_id: str) -> Sequence[Passkey]:
         """Return the active passkeys of *human_id*, oldest first."""
-        with self._using() as connection:
+        with self._reading() as connection:
             rows = connection.execute(
                 f"{_SELECT} WHERE state = 'active' AND human_id = ?{_ORDER}", (human_id,)
             ).fetchall()
@@ -139,7 +117,7 @@ class PasskeyStore:
 
     def all(self) -> Sequence[Passkey]:
         """Return every active passkey, oldest first."""
-        with self._using() as connection:
+        with self._reading() as connection:
             rows = connection.execute(f"{_SELECT} WHERE state = 'active'{_ORDER}").fetchall()
         return [_passkey_of(row) for row in rows]
 
@@ -151,7 +129,7 @@ class PasskeyStore:
             ConflictError: The credential id is taken (law 4).
             PreconditionError: The human has too many passkeys.
         """
-        with self._using(is_writing=True) as connection:
+        with self._writing() as connection:
             used = connection.execute(
                 _USE_TICKET,
                 {
@@ -218,7 +196,7 @@ class PasskeyStore:
         Returns:
             Whether it is theirs.
         """
-        with self._using(is_writing=True) as connection:
+        with self._writing() as connection:
             changed = connection.execute(
                 """UPDATE passkey_credentials SET is_seen = 1
                    WHERE credential_id = ? AND human_id = ? AND state = 'active'""",
@@ -233,7 +211,7 @@ class PasskeyStore:
 
     def confirmed_with(self, voucher: str) -> frozenset[str]:
         """Return the credential ids that were confirmed by people signed in with *voucher*."""
-        with self._using() as connection:
+        with self._reading() as connection:
             rows = connection.execute(
                 "SELECT credential_id FROM passkey_confirmations WHERE voucher = ?", (voucher,)
             ).fetchall()
@@ -259,7 +237,7 @@ class PasskeyStore:
             ConflictError: Its request id was used for another operator.
             PreconditionError: The ticket of this request id was used.
         """
-        with self._using(is_writing=True) as connection:
+        with self._writing() as connection:
             earlier = connection.execute(
                 "SELECT operator, use_time_ns FROM passkey_tickets WHERE request_id = ?",
                 (ticket.request_id,),
@@ -282,68 +260,15 @@ class PasskeyStore:
 
     def ticket(self, hash_: bytes) -> Ticket | None:
         """Return the ticket whose secret hashes to *hash_*; reading uses nothing."""
-        with self._using() as connection:
+        with self._reading() as connection:
             row = connection.execute(f"{_SELECT_TICKET} WHERE hash = ?", (hash_,)).fetchone()
         return None if row is None else _ticket_of(row)
 
     # -- private --------------------------------------------------------------------------------
 
     def _change(self, statement: str, *values: object) -> bool:
-        with self._using(is_writing=True) as connection:
+        with self._writing() as connection:
             return bool(connection.execute(statement, values).rowcount == 1)
-
-    def _prepare(self, connection: sqlite3.Connection) -> None:
-        connection.execute(f"PRAGMA busy_timeout = {_BUSY_MS}")
-        mode = connection.execute("PRAGMA journal_mode = WAL").fetchone()[0]
-        connection.execute("PRAGMA synchronous = FULL")
-        synchronous = connection.execute("PRAGMA synchronous").fetchone()[0]
-        if (mode, synchronous) != ("wal", _SYNCHRONOUS_FULL):  # law 1
-            raise self._failure("cannot be made durable")
-        if connection.execute("PRAGMA quick_check(1)").fetchone()[0] != "ok":
-            raise self._failure("is corrupt")
-        connection.execute("BEGIN IMMEDIATE")
-        for statement in _SCHEMA:
-            connection.execute(statement)
-        versions = [row[0] for row in connection.execute("SELECT version FROM passkey_schema")]
-        if not versions:
-            connection.execute("INSERT INTO passkey_schema VALUES (?)", (_VERSION,))
-        elif versions != [_VERSION]:
-            connection.execute("ROLLBACK")
-            raise self._failure(f"has schema version {versions}, this program knows {_VERSION}")
-        connection.execute("COMMIT")
-
-    @contextmanager
-    def _using(self, *, is_writing: bool = False) -> Iterator[sqlite3.Connection]:
-        with self._lock:
-            connection = self._connection
-            if connection is None:
-                raise self._failure("is closed")
-            try:
-                if is_writing:
-                    connection.execute("BEGIN IMMEDIATE")
-                yield connection
-                if is_writing:
-                    connection.execute("COMMIT")
-            except HoldfastError:
-                self._roll_back(connection)
-                raise
-            except (sqlite3.Error, ValueError, TypeError) as exc:
-                self._roll_back(connection)
-                raise self._failure("cannot be used", exc) from exc
-
-    def _roll_back(self, connection: sqlite3.Connection) -> None:
-        if connection.in_transaction:
-            try:
-                connection.execute("ROLLBACK")
-            except sqlite3.Error:
-                self.close()  # nobody knows what it would commit next
-
-    def _failure(self, what: str, exc: BaseException | None = None) -> EnvironmentFailure:
-        name = getattr(exc, "sqlite_errorname", "") or (type(exc).__name__ if exc else "")
-        detail = f" ({name})" if name else ""
-        return EnvironmentFailure(
-            f"the store of passkeys {self._path} {what}{detail}", hint=_REMEDY
-        )
 
 
 def _row_of(passkey: Passkey) -> tuple[object, ...]:

@@ -3,21 +3,19 @@
 
 Laws:
 
-1. ``add`` returns only after the rule is durable: SQLite in WAL mode with ``synchronous=FULL``,
-   both read back when the store is opened, since SQLite ignores a pragma it cannot follow.
+1. ``add`` returns only after the rule is durable, and the file is ours and whole or not used: the
+   laws of ``sqlite_store``.
 2. One row stands for all rules with the same selectors (see ``revocations.merged``), so adding a
    rule again changes nothing. What was revoked when, and by whom, is in the audit log.
-3. A store that is corrupt, of a newer version, or that failed to write is not used: every method
-   raises. Nobody reads "no revocations" out of a broken file.
+3. A store that failed once is not used again: every method raises. Nobody reads "no revocations"
+   out of a broken file.
 
 Compatibility: columns may be added with a default under a higher ``_VERSION``; none is renamed.
 """
 
 from __future__ import annotations
 
-import os
 import sqlite3
-import stat
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -26,24 +24,21 @@ from types import TracebackType
 from typing import Final, Self
 
 from sidecar.errors import (
-    EnvironmentFailure,
-    ErrorReason,
     NotDurableError,
     UntrustedInputError,
 )
+from sidecar.sqlite_store import Schema, name_of_failure, open_database
 from sidecar.tokens.revocations import RevocationRule, merged
 
 __all__ = ["RevocationStore"]
 
 _VERSION: Final = 1
-_SYNCHRONOUS_FULL: Final = 2
-_BUSY_MS: Final = 2000
 _COLUMNS: Final = (
     "jti, agent, session, issuer, issued_before_s, author, reason, epoch, create_time_ns, "
     "expire_time_s, leave_time_s"
 )
 # An absent selector is the empty text: SQL's NULLs are all different and would break the key.
-_SCHEMA: Final = (
+_STATEMENTS: Final = (
     "CREATE TABLE IF NOT EXISTS revocation_schema (version INTEGER NOT NULL) STRICT",
     """CREATE TABLE IF NOT EXISTS revocations (
          jti TEXT NOT NULL, agent TEXT NOT NULL, session TEXT NOT NULL, issuer TEXT NOT NULL,
@@ -67,6 +62,13 @@ _REMEDY: Final = (
     "stop control, move the file away, put back a good copy, and start again; "
     "tokens are refused until then"
 )
+_SCHEMA: Final = Schema(
+    what="the revocation store",
+    version_table="revocation_schema",
+    version=_VERSION,
+    statements=_STATEMENTS,
+    remedy=_REMEDY,
+)
 
 _Row = tuple[str, str, str, str, int | None, str, str, int, int, int | None, int | None]
 
@@ -84,17 +86,7 @@ class RevocationStore:
         self._path = path
         self._lock = threading.Lock()
         self._is_broken = False
-        self._connection: sqlite3.Connection | None = None
-        try:
-            _create_private(path)
-            self._connection = _connect(path)
-            self._prepare(self._connection)
-        except (sqlite3.Error, OSError) as exc:
-            self.close()
-            raise self._unusable(f"cannot be opened ({_name(exc)})") from exc
-        except EnvironmentFailure:
-            self.close()
-            raise
+        self._connection: sqlite3.Connection | None = open_database(path, _SCHEMA)
 
     def __enter__(self) -> Self:
         return self
@@ -164,28 +156,6 @@ class RevocationStore:
                 "DELETE FROM revocations WHERE leave_time_s < ?", (now_s,)
             ).rowcount
 
-    def _prepare(self, connection: sqlite3.Connection) -> None:
-        modes = (
-            connection.execute("PRAGMA journal_mode = WAL").fetchone()[0],
-            connection.execute("PRAGMA synchronous = FULL")
-            .connection.execute("PRAGMA synchronous")
-            .fetchone()[0],
-        )
-        if modes != ("wal", _SYNCHRONOUS_FULL):  # law 1
-            raise self._unusable("cannot be made durable (journal_mode or synchronous refused)")
-        if connection.execute("PRAGMA quick_check(1)").fetchone()[0] != "ok":
-            raise self._unusable("is corrupt")
-        connection.execute("BEGIN IMMEDIATE")
-        for statement in _SCHEMA:
-            connection.execute(statement)
-        versions = [row[0] for row in connection.execute("SELECT version FROM revocation_schema")]
-        if not versions:
-            connection.execute("INSERT INTO revocation_schema VALUES (?)", (_VERSION,))
-        elif versions != [_VERSION]:
-            connection.execute("ROLLBACK")
-            raise self._unusable(f"has schema version {versions}, this program knows {_VERSION}")
-        connection.execute("COMMIT")
-
     @contextmanager
     def _reading(self) -> Iterator[sqlite3.Connection]:
         with self._lock:
@@ -194,7 +164,7 @@ class RevocationStore:
                 yield connection
             except (sqlite3.Error, UntrustedInputError, TypeError) as exc:
                 self._is_broken = True
-                raise self._unusable(f"cannot be read ({_name(exc)})") from exc
+                raise _SCHEMA.failure(self._path, "cannot be read", exc) from exc
 
     @contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
@@ -210,7 +180,7 @@ class RevocationStore:
                 if getattr(exc, "sqlite_errorname", "") not in ("SQLITE_FULL", "SQLITE_BUSY"):
                     self._is_broken = True
                 raise NotDurableError(
-                    f"the revocation store {self._path} did not write ({_name(exc)})",
+                    f"the revocation store {self._path} did not write ({name_of_failure(exc)})",
                     hint=_REMEDY if self._is_broken else "free disk space, then revoke again",
                 ) from exc
             except BaseException:
@@ -226,40 +196,8 @@ class RevocationStore:
 
     def _usable(self) -> sqlite3.Connection:
         if self._connection is None or self._is_broken:  # law 3
-            raise self._unusable("is closed, or failed before")
+            raise _SCHEMA.failure(self._path, "is closed, or failed before")
         return self._connection
-
-    def _unusable(self, what: str) -> EnvironmentFailure:
-        return EnvironmentFailure(
-            f"the revocation store {self._path} {what}",
-            reason=ErrorReason.STORE_UNAVAILABLE,
-            hint=_REMEDY,
-        )
-
-
-def _create_private(path: Path) -> None:
-    """Make the file with mode 0600 and make its name durable; refuse what is no regular file.
-
-    An existing file is looked at but not opened: closing a descriptor of ours would drop the locks
-    that SQLite holds on it for another connection of this process.
-    """
-    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
-    try:
-        os.close(os.open(path, flags, 0o600))
-    except FileExistsError:
-        if not stat.S_ISREG(path.lstat().st_mode):
-            raise OSError("not a regular file") from None
-    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
-
-
-def _connect(path: Path) -> sqlite3.Connection:
-    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-    connection.execute(f"PRAGMA busy_timeout = {_BUSY_MS}")
-    return connection
 
 
 def _selectors(rule: RevocationRule) -> tuple[str, str, str, str]:
@@ -292,7 +230,3 @@ def _rule_of(row: _Row) -> RevocationRule:
         create_time_ns=row[8],
         expire_time_s=row[9],
     )
-
-
-def _name(exc: BaseException) -> str:
-    return str(getattr(exc, "sqlite_errorname", "") or type(exc).__name__)

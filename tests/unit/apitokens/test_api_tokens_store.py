@@ -128,6 +128,7 @@ def test_a_use_never_moves_back(store: SqliteApiTokens) -> None:
 def test_a_corrupt_file_is_not_used(path: Path, content: bytes) -> None:
     """It is left as it is, and the error says what to do."""
     path.write_bytes(content)
+    path.chmod(0o600)
 
     with pytest.raises(EnvironmentFailure) as refused:
         SqliteApiTokens(path)

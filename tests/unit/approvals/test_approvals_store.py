@@ -18,6 +18,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sidecar import sqlite_store
 from sidecar.approvals import store_sqlite
 from sidecar.approvals.rows import COLUMNS, approval_of, row_of
 from sidecar.approvals.store import Guard
@@ -500,7 +501,7 @@ def test_without_the_check_a_link_is_followed_negative_control(
     SqliteApprovals(place).close()
     link = place.parent / "link.db"
     link.symlink_to(place)
-    monkeypatch.setattr(store_sqlite, "check_secret_file", lambda path: None)
+    monkeypatch.setattr(sqlite_store, "check_secret_file", lambda path: None)
 
     SqliteApprovals(link).close()
 

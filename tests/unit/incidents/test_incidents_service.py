@@ -251,6 +251,7 @@ def test_store_that_cannot_be_used_raises(path: Path, damage: str) -> None:
     """Noise, a newer schema, a closed file: never a guess, always STORE_UNAVAILABLE."""
     if damage == "noise":
         path.write_bytes(b"this is no database" * 500)
+        path.chmod(0o600)
     else:
         SqliteIncidents(path).close()
     if damage == "newer":

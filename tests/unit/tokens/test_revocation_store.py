@@ -15,6 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from sidecar import sqlite_store
 from sidecar.clock import NS_PER_SECOND
 from sidecar.errors import (
     EnvironmentFailure,
@@ -22,7 +23,6 @@ from sidecar.errors import (
     NotDurableError,
     UntrustedInputError,
 )
-from sidecar.tokens import store_sqlite
 from sidecar.tokens.revocations import RevocationRule, RevocationSet
 from sidecar.tokens.store_sqlite import RevocationStore
 
@@ -157,9 +157,9 @@ def test_pragmas_are_in_force(path):
 
 def test_store_that_cannot_be_durable_is_refused(monkeypatch):
     """A database that ignores WAL (here: one in memory) is not accepted."""
-    monkeypatch.setattr(store_sqlite, "_create_private", lambda path: None)
+    monkeypatch.setattr(sqlite_store, "_claim", lambda path: None)
     monkeypatch.setattr(
-        store_sqlite, "_connect", lambda path: sqlite3.connect(":memory:", isolation_level=None)
+        sqlite_store, "_connect", lambda path: sqlite3.connect(":memory:", isolation_level=None)
     )
 
     with pytest.raises(EnvironmentFailure, match="cannot be made durable"):
