@@ -24,7 +24,7 @@ from sidecar.approvals.values import Approval, Request, RequestKind, Verdict, Vo
 from sidecar.containment.receipt import Receipt
 from sidecar.errors import HoldfastError, NotFoundError
 from sidecar.model import Operator, ToolClass
-from sidecar.operations.values import Outcome
+from sidecar.operations.values import Action, Outcome
 from sidecar.web.approval_facts import is_genuine, may_read, must_read_to_end, vote_of, why_not
 from sidecar.web.aside import Aside
 from sidecar.web.config import ConsoleConfig
@@ -280,6 +280,8 @@ async def _ask(asked: Awaitable[_Value], what: str) -> Found[_Value]:
 def _difference(
     request: Request, earlier: tuple[Approval, ...]
 ) -> tuple[Approval | None, Diff | None]:
+    if request.action == Action.CONFIRM:
+        return None, None  # two questions have nothing in common that a difference would show
     for item in earlier:
         if item.request.canonical and is_genuine(item.request):
             try:

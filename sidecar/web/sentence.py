@@ -55,11 +55,10 @@ def say(request: Request, *, is_readable: bool) -> Sentence:
     if request.kind is RequestKind.ACTION:
         # Control wrote it itself, from the order: “alice asks to release directives/7: …”.
         rest = request.summary.removeprefix(f"{request.requester} ")
-        parts = (_name(request.requester), Part(" "), Part(rest, is_ours=False), Part("."))
-        asked = rest.removeprefix("asks to ")
-        if request.action == Action.CONFIRM:
-            asked = f"the question {asked.partition(': ')[2]}"
-        return Sentence(parts=parts, object=asked)
+        said = (_name(request.requester), Part(" "), Part(rest, is_ours=False))
+        if request.action == Action.CONFIRM:  # “soar asks: “…?””, whose end is its own
+            return Sentence(parts=said, object=f"the question {rest.partition(': ')[2]}")
+        return Sentence(parts=(*said, Part(".")), object=rest.removeprefix("asks to "))
     arguments = _arguments(request.canonical) if is_readable else {}
     shown = [
         (name, text)

@@ -511,14 +511,18 @@ class Console:
         *,
         action: str,
         body: Mapping[str, Any],
-        summary: str,
+        summary: str = "",
+        sentence: str = "",
         requester: str = "erin",
         role: Role = Role.RELEASE,
         tier: Tier = Tier.MEDIUM,
         reason: str = "Loosening takes a second human.",
         **changes: Any,
     ) -> Approval:
-        """Have *requester* ask for a control action, and return the approval that waits."""
+        """Have *requester* ask for a control action, and return the approval that waits.
+
+        The sentence about it is *sentence*, or says that *requester* asks to *summary*.
+        """
         canonical = canonicalise({"v": 1, "action": action, "body": dict(body)})
         rule = DEFAULT_TIERS[tier]
         self._count += 1
@@ -526,7 +530,7 @@ class Console:
             kind=RequestKind.ACTION,
             fingerprint=fingerprint_of(canonical),
             canonical=canonical,
-            summary=f"{requester} asks to {summary}",
+            summary=sentence or f"{requester} asks to {summary}",
             reason=reason,
             tier=tier,
             role=role,

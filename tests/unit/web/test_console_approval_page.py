@@ -611,7 +611,7 @@ async def test_a_question_says_that_nothing_but_the_answer_comes_of_it(
     approval = await console.ask(
         action="confirm",
         body={"question": hostile, "details": f"{hostile}\nsecond", "agent": ""},
-        summary="erin asks: “\\u{202e}<script>alert(1)</script> {{7*7}}”",
+        sentence="erin asks: “\\u{202e}<script>alert(1)</script> {{7*7}}”",
     )
 
     page = await shown(browser, approval)
@@ -633,3 +633,18 @@ async def test_a_question_says_that_nothing_but_the_answer_comes_of_it(
     assert button.text.startswith("Record my decision about the question “")
     assert "control itself did nothing" in after.text
     assert "carried out" not in after.text
+    assert page.one("h1").text.endswith("{{7*7}}”")
+
+
+async def test_a_question_is_not_compared_with_the_last_one(
+    console: Console, browser: Browser
+) -> None:
+    """Two questions have nothing in common; two orders of one kind have (the negative control)."""
+    for action in ("confirm", "release"):
+        for number in (1, 2):
+            asked = await console.ask(
+                action=action, body={"question": f"number {number}"}, sentence="erin asks: “it”"
+            )
+            page = await shown(browser, asked)
+            await browser.decide(asked, "refuse", reason="no")
+        assert ("Compared with the last" in page.text) is (action == "release")
