@@ -20,8 +20,10 @@ from sidecar.model import AgentId, ReasonCode, SessionId, ToolName
 from sidecar.shape import ShapeError
 
 __all__ = [
+    "CONTROL_LOG",
     "MAX_SPIFFE_ID",
     "check_agent_id",
+    "check_gate_id",
     "check_label_key",
     "check_label_value",
     "check_request_id",
@@ -30,6 +32,9 @@ __all__ = [
     "check_token_text",
     "check_tool_name",
 ]
+
+CONTROL_LOG: Final = "control"
+"""Names control's own log among those of a host; the others have their gates' names."""
 
 MAX_SPIFFE_ID: Final = 2048
 """Bytes; the SPIFFE ID specification asks for support of exactly this much."""
@@ -67,6 +72,18 @@ def check_tool_name(text: str) -> ToolName:
 def check_agent_id(text: str) -> AgentId:
     """Return *text* as an agent id; raises ``ShapeError`` if it is not one."""
     return AgentId(_require(text, _AGENT, "agent id", "[a-z0-9][a-z0-9._-]{0,62}"))
+
+
+def check_gate_id(text: str) -> str:
+    """Return *text* as the name of a gate and of its log: of an agent id's form, but not control's own.
+
+    Raises:
+        ShapeError: It is not one.
+    """
+    gate = check_agent_id(text)
+    if gate == CONTROL_LOG:
+        raise ShapeError(f"a gate cannot be called {CONTROL_LOG}: control's own log is")
+    return gate
 
 
 def check_session_id(text: str) -> SessionId:

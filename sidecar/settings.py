@@ -48,7 +48,7 @@ from sidecar.documents import (
     short,
 )
 from sidecar.errors import ConfigurationError, DocumentError, UntrustedInputError
-from sidecar.identifiers import check_agent_id
+from sidecar.identifiers import CONTROL_LOG, check_gate_id
 from sidecar.layout import StateLayout, default_state_dir
 
 __all__ = [
@@ -205,10 +205,10 @@ def _absolute(path: Path) -> Path:
 
 def _gate_name(text: str) -> str:
     try:
-        return str(check_agent_id(text))
+        return check_gate_id(text)
     except UntrustedInputError as exc:
         raise ValueError(
-            f"{short(text)} is not of the form [a-z0-9][a-z0-9._-]{{0,62}}; "
+            f"{short(text)} names no gate: [a-z0-9][a-z0-9._-]{{0,62}} does, but not {CONTROL_LOG}; "
             "use lower-case letters, digits, dots, hyphens"
         ) from exc
 
@@ -489,7 +489,7 @@ class Settings(BaseModel):
         for name in ("-".join(agents), socket.gethostname().lower()):
             if name and len(name) <= _MAX_NAME:
                 try:
-                    return str(check_agent_id(name))
+                    return check_gate_id(name)
                 except UntrustedInputError:
                     continue
         raise ConfigurationError(

@@ -75,6 +75,7 @@ class Kind(StrEnum):
     API_TOKEN = "api_token"  # noqa: S105 - a kind of entry
     INCIDENT = "incident"
     INCIDENT_UPDATE = "incident_update"
+    EVIDENCE = "evidence"
 
 
 class EntryEncoder:

@@ -4,7 +4,7 @@
 A file of evidence is JSON: ``version`` 1, ``agent``, ``since``, ``until``, ``heads`` (each ``log``,
 ``tree_size``, ``checkpoint``, ``verifier_key``), ``items`` (each ``log``, ``index``, ``entry``: the
 canonical line, ``path``: base64 hashes, the sibling first) and ``sha256`` over the canonical JSON of
-``items`` in their proto3 form (``items_sha256``). It passes only if all of these are shown:
+all the rest (``document_sha256``). It passes only if all of these are shown:
 
 1. *Form*: nothing is missing, unknown or malformed.
 2. *Heads*: one for each log, of an origin of its own, signed by its key. Keys that were pinned
@@ -12,9 +12,10 @@ canonical line, ``path``: base64 hashes, the sibling first) and ``sha256`` over 
 3. *Items*: each is an entry of a log that has a head, proven by its path to be in the signed tree.
    The Merkle code is the separate verifier's (``verify.verify_proof``).
 4. *Order*: log by log, each entry once, oldest first.
-5. *Window*: each entry was recorded within it.
-6. *Whole*: the SHA-256 is that of the items. Whoever takes one out can compute another, so keep the
-   SHA-256, or the number of items, elsewhere: what nobody holds proves nothing about what is gone.
+5. *About*: each entry was recorded within the window, and none is about another agent. (One that
+   names no agent, say an order to contain everything, is about this one by control's word.)
+6. *Whole*: the SHA-256 is that of agent, window, heads and items. Whoever takes one out can compute
+   another, so keep the SHA-256 elsewhere: what nobody holds proves nothing about what is gone.
 
 Bad input never raises; it is a problem in the report.
 """
@@ -31,11 +32,11 @@ from typing import Any, Final
 
 from sidecar.audit.verify import verify_checkpoint, verify_proof
 
-__all__ = ["EvidenceReport", "check_evidence", "items_sha256"]
+__all__ = ["MAX_ITEMS", "EvidenceReport", "check_evidence", "document_sha256", "items_sha256"]
 
 _VERSION: Final = 1
 _MAX_PROBLEMS: Final = 100
-_MAX_ITEMS: Final = 1_000_000
+MAX_ITEMS: Final = 1_000_000
 _FIELDS: Final = frozenset({"version", "agent", "since", "until", "heads", "items", "sha256"})
 _HEAD: Final = frozenset({"log", "tree_size", "checkpoint", "verifier_key"})
 _ITEM: Final = frozenset({"log", "index", "entry", "path"})
@@ -62,15 +63,16 @@ class _BadError(Exception):
 
 
 def items_sha256(items: Iterable[tuple[str, int, bytes, Sequence[bytes]]]) -> str:
-    """Return the SHA-256, hex, over the canonical proto3 JSON of (log, index, line, path)."""
-    return hashlib.sha256(
-        json.dumps(
-            [_item_json(*item) for item in items],
-            ensure_ascii=False,
-            sort_keys=True,
-            separators=(",", ":"),
-        ).encode()
-    ).hexdigest()
+    """Return the SHA-256, hex, over the canonical proto3 JSON of (log, index, line, path).
+
+    This is what control says of one page.
+    """
+    return _sha256([_item_json(*item) for item in items])
+
+
+def document_sha256(document: Mapping[str, Any]) -> str:
+    """Return the SHA-256, hex, over the canonical JSON of *document* without its ``sha256``."""
+    return _sha256({name: value for name, value in document.items() if name != "sha256"})
 
 
 def check_evidence(
@@ -91,11 +93,9 @@ def check_evidence(
     try:
         items = _check_form(document)
         heads = _heads(document, verifier_keys)
-        digest = items_sha256(
-            (item["log"], item["index"], item["entry"].encode(), _path(item)) for item in items
-        )
+        digest = document_sha256(document)
         if digest != document["sha256"]:
-            problems.append("the SHA-256 is not that of the items: something was changed")
+            problems.append("the SHA-256 is not that of the evidence: something was changed")
         if sha256 and digest != sha256.strip().lower():
             problems.append("the SHA-256 is not the one that was kept elsewhere")
         _check_items(document, items, heads, problems)
@@ -128,7 +128,7 @@ def _check_form(document: Mapping[str, Any]) -> list[Mapping[str, Any]]:
             isinstance(text, str) and bool(_TIME.fullmatch(text)), f"{name} is no time of an entry"
         )
     items = document["items"]
-    _require(isinstance(items, list) and len(items) <= _MAX_ITEMS, "items is no list")
+    _require(isinstance(items, list) and len(items) <= MAX_ITEMS, "items is no list")
     for item in items:
         _require(isinstance(item, dict) and set(item) == _ITEM, "an item is malformed")
         _require(isinstance(item["log"], str) and isinstance(item["entry"], str), "an item is odd")
@@ -198,8 +198,8 @@ def _check_items(
         }
         report = verify_proof(proof, vkey=key)  # 3
         problems += [f"{place}: {problem.what}" for problem in report.problems]
-        if report.ok and not document["since"] <= _moment(item["entry"]) < document["until"]:  # 5
-            problems.append(f"{place} is not of the window")
+        if report.ok:
+            problems += [f"{place} {problem}" for problem in _foreign(document, item["entry"])]  # 5
     for name, (head, key) in heads.items():
         if name not in finished | {log}:
             problems += _head_problems(name, head, key)
@@ -214,8 +214,17 @@ def _head_problems(name: str, head: Mapping[str, Any], key: str) -> list[str]:
     return problems
 
 
-def _moment(line: str) -> str:
-    return str(json.loads(line)["time"])
+def _foreign(document: Mapping[str, Any], line: str) -> list[str]:
+    """Return why a proven entry is none of this evidence."""
+    fields = json.loads(line)
+    rule = fields.get("rule")
+    named = fields.get("agent", rule.get("agent") if isinstance(rule, dict) else None)
+    problems = []
+    if not document["since"] <= fields["time"] < document["until"]:
+        problems.append("is not of the window")
+    if named not in (None, document["agent"]):
+        problems.append("is about another agent")
+    return problems
 
 
 def _path(item: Mapping[str, Any]) -> list[bytes]:
@@ -233,6 +242,11 @@ def _item_json(log: str, index: int, line: bytes, path: Sequence[bytes]) -> dict
     if path:
         item["hashes"] = [base64.b64encode(node).decode("ascii") for node in path]
     return item
+
+
+def _sha256(value: object) -> str:
+    text = json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _require(is_met: object, problem: str) -> None:

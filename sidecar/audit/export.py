@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from sidecar.audit.index_sqlite import AuditIndex, token_after
-from sidecar.audit.merkle import inclusion_path
+from sidecar.audit.merkle import inclusion_path, leaf_hash, verify_inclusion
 from sidecar.audit.reader import EntryFilter, signed_size
 from sidecar.audit.tiles import TileReader
 from sidecar.errors import IntegrityError
@@ -49,10 +49,13 @@ def extract(
     *,
     after: int,
     size: int,
+    root: bytes,
     limit: int,
     most: int,
 ) -> Extract:
     """Return up to *limit* entries behind entry *after* of the tree with *size* entries.
+
+    Each is held against *root* before it is handed out: what does not prove is no evidence.
 
     Args:
         index: The log's index.
@@ -61,11 +64,12 @@ def extract(
         keep: Which of them are taken.
         after: -1 for all.
         size: Of the tree that the proofs lead to.
+        root: Its root.
         limit: At most so many.
         most: At most so many are looked at.
 
     Raises:
-        IntegrityError: The log is damaged, or smaller than *size*.
+        IntegrityError: The log is damaged, smaller than *size*, or another one than it was.
     """
     signed = signed_size(directory)
     if size > signed:
@@ -85,7 +89,11 @@ def extract(
             after, looked_at = entry.seq, looked_at + 1
             if is_kept:
                 room -= len(entry.line)
-                items.append(Proven(entry.seq, entry.line, _path(reader, entry.seq, size)))
+                path = _path(reader, entry.seq, size)
+                verify_inclusion(
+                    leaf_hash(entry.line), index=entry.seq, size=size, path=path, root=root
+                )
+                items.append(Proven(entry.seq, entry.line, path))
         if not page.next_page_token:
             return Extract(items=tuple(items), looked_to=after, is_whole=True)
     return Extract(items=tuple(items), looked_to=after, is_whole=False)

@@ -140,7 +140,7 @@ async def _issue(
         async with connect(options) as client:
             answer = await client.ask(getattr(client.api_tokens, method), request)
         if descriptor is not None:
-            _write(descriptor, answer.secret)
+            _write(descriptor, answer.secret, token=answer.token.name)
 
     def show(page: Page) -> None:
         page.line(answer.token.name if secret_file else answer.secret)
@@ -182,14 +182,15 @@ def _reserved(path: Path | None) -> Iterator[int | None]:
         os.close(descriptor)
 
 
-def _write(descriptor: int, secret: str) -> None:
+def _write(descriptor: int, secret: str, *, token: str) -> None:
     try:
         os.write(descriptor, f"{secret}\n".encode())
         os.fsync(descriptor)
     except OSError as exc:
         raise EnvironmentFailure(
-            f"the secret could not be written: {exc.strerror}",
-            hint="it is lost: revoke the token, and make a new one",
+            f"the secret of {token} could not be written: {exc.strerror}",
+            hint="it is lost: make another, and end this one with "
+            f"`holdfast api-tokens revoke {token.removeprefix(_PREFIX)}`",
         ) from exc
 
 

@@ -7,6 +7,8 @@ import asyncio
 import base64
 import json
 import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,12 +22,16 @@ from sidecar.cli.keyfiles import read_input, verifier_key
 from sidecar.cli.output import Page, emit
 from sidecar.cli.views import entry_time, time_text
 from sidecar.cli.windows import set_window, windowed
-from sidecar.errors import ErrorReason, IntegrityError, UntrustedInputError
+from sidecar.errors import EnvironmentFailure, ErrorReason, IntegrityError, UntrustedInputError
 
 __all__ = ["check_evidence_", "evidence", "verify_server"]
 
 _FILE = click.Path(path_type=Path, allow_dash=True)
 _MAX_EVIDENCE: Final = 512 * 1024 * 1024
+_MAX_REST: Final = 1024 * 1024
+"""What a file of evidence may hold beside its items."""
+_INDENT: Final = 4
+"""What a line of an item gains in the file, at most."""
 _VERIFYING_S: Final = 50.0
 
 
@@ -95,11 +101,13 @@ def evidence(
     """Write what was recorded of an agent, with a proof for every entry.
 
     `holdfast audit check-evidence` checks it anywhere. Keep the SHA-256 that is printed elsewhere:
-    it shows later that nothing was taken out.
+    it shows later that nothing was taken out. That evidence was taken, and by whom, is in control's
+    log.
     """
     request = set_window(audit_pb2.ExportEvidenceRequest(agent=agent), since, until)
-    document = asyncio.run(_evidence(options, request))
-    _write_private(file, json.dumps(document, indent=1, ensure_ascii=True) + "\n")
+    with _new_private(file) as write:  # before anything is taken out, and logged as taken
+        document = asyncio.run(_evidence(options, request))
+        write(json.dumps(document, indent=1, ensure_ascii=True) + "\n")
     data = {
         "file": str(file),
         "agent": agent,
@@ -111,6 +119,12 @@ def evidence(
     def show(page: Page) -> None:
         page.mark(True, f"{len(document['items'])} entries of agent {agent} are in {file}")
         page.line(f"SHA-256 {document['sha256']}")
+        if data["logs"] == ["control"]:
+            page.mark(
+                None,
+                "no gate's log is in it: none that serves the agent, or served it, has connected "
+                "since control started",
+            )
 
     emit("EvidenceFile", data, show)
     return Exit.OK
@@ -119,15 +133,29 @@ def evidence(
 async def _evidence(
     options: ClientOptions, request: audit_pb2.ExportEvidenceRequest
 ) -> dict[str, Any]:
-    """Return every page as one document (``sidecar.audit.evidence``)."""
-    from sidecar.audit.evidence import items_sha256
+    """Return every page as one document (``sidecar.audit.evidence``).
+
+    Raises:
+        UntrustedInputError: It is more than ``check-evidence`` would read.
+    """
+    from sidecar.audit.evidence import MAX_ITEMS, document_sha256
 
     heads: dict[str, dict[str, Any]] = {}
-    items: list[audit_pb2.ExportEvidenceResponse.Item] = []
+    items: list[dict[str, Any]] = []
+    size = 0
     async with connect(options) as client:
         while True:
             answer = await client.ask(client.audit.ExportEvidence, request, longer_s=_VERIFYING_S)
-            items += answer.items
+            for item in map(_item, answer.items):
+                items.append(item)
+                text = json.dumps(item, indent=1)
+                size += len(text) + _INDENT * (text.count("\n") + 1)
+            if len(items) > MAX_ITEMS or size > _MAX_EVIDENCE - _MAX_REST:
+                raise UntrustedInputError(
+                    f"it is more than {len(items) - 1:,} entries: too much for one file of evidence",
+                    reason=ErrorReason.INVALID_ARGUMENT,
+                    hint="take several, of shorter windows: --since, --until",
+                )
             for head in answer.heads:
                 heads.setdefault(
                     head.log,
@@ -141,41 +169,57 @@ async def _evidence(
             if not answer.next_page_token:
                 break
             request.page_token = answer.next_page_token
-    return {
+    document: dict[str, Any] = {
         "version": 1,
         "agent": answer.agent,
         "since": entry_time(answer.since),
         "until": entry_time(answer.until),
         "heads": list(heads.values()),
-        "items": [
-            {
-                "log": item.entry.log,
-                "index": item.entry.index,
-                "entry": item.entry.json.decode("utf-8", errors="replace"),
-                "path": [base64.b64encode(node).decode("ascii") for node in item.hashes],
-            }
-            for item in items
-        ],
-        "sha256": items_sha256(
-            (item.entry.log, item.entry.index, item.entry.json, list(item.hashes)) for item in items
-        ),
+        "items": items,
+    }
+    return document | {"sha256": document_sha256(document)}
+
+
+def _item(item: audit_pb2.ExportEvidenceResponse.Item) -> dict[str, Any]:
+    return {
+        "log": item.entry.log,
+        "index": item.entry.index,
+        "entry": item.entry.json.decode("utf-8", errors="replace"),
+        "path": [base64.b64encode(node).decode("ascii") for node in item.hashes],
     }
 
 
-def _write_private(path: Path, text: str) -> None:
-    """Write a new file that only its owner may read."""
+@contextmanager
+def _new_private(path: Path) -> Iterator[Callable[[str], None]]:
+    """Make the file *path* anew, for its owner alone; take it away again if it is not written."""
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
     try:
-        with os.fdopen(os.open(path, flags, 0o600), "w", encoding="ascii") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
+        descriptor = os.open(path, flags, 0o600)
     except OSError as exc:
         raise UntrustedInputError(
-            f"{path} cannot be written: {exc.strerror}",
+            f"{path} cannot be made: {exc.strerror}",
             reason=ErrorReason.INVALID_ARGUMENT,
-            hint="name a file that is not there yet",
+            hint="name a file that is not there yet, in a directory of yours",
         ) from exc
+
+    def write(text: str) -> None:
+        rest = memoryview(text.encode("ascii"))
+        try:
+            while rest:
+                rest = rest[os.write(descriptor, rest) :]
+            os.fsync(descriptor)
+        except OSError as exc:
+            raise EnvironmentFailure(
+                f"{path} cannot be written: {exc.strerror}", hint="see the disk, and take it again"
+            ) from exc
+
+    try:
+        yield write
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
+    finally:
+        os.close(descriptor)
 
 
 @command(

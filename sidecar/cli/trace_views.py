@@ -201,7 +201,8 @@ def show_incident(page: Page, incident: incident_pb2.Incident) -> None:
     )
     for note in data["notes"]:
         page.line(f"{note['create_time']}  {note['author']}:")
-        page.block(note["text"])
+        for line in note["text"].split("\n"):
+            page.line(f"  | {line}")  # so that no line of a note looks like one of ours
     if incident.directives:
         show_directives(page, incident.directives)
     show_radius(page, incident.blast_radius)

@@ -29,7 +29,7 @@ def windowed(function: Callable[..., T]) -> Callable[..., T]:
 
 
 def moment_of(flag: str, text: str | None) -> datetime | None:
-    """Return the instant that *text* names; None if it names none.
+    """Return the instant that *text* names, in UTC; None if it names none.
 
     Raises:
         click.UsageError: It is neither an instant with a zone nor a span.
@@ -42,7 +42,10 @@ def moment_of(flag: str, text: str | None) -> datetime | None:
         return _ago(flag, text)
     if moment.tzinfo is None:
         raise click.UsageError(f"{flag} needs a zone: end it with Z or +01:00")
-    return moment
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError as exc:
+        raise click.UsageError(f"{flag} is not between the years 1 and 9999 in UTC") from exc
 
 
 def set_window(request: Any, since: str | None, until: str | None) -> Any:
@@ -50,7 +53,7 @@ def set_window(request: Any, since: str | None, until: str | None) -> Any:
     for name, text in (("since", since), ("until", until)):
         moment = moment_of(f"--{name}", text)
         if moment is not None:
-            getattr(request, name).FromDatetime(moment.astimezone(UTC))
+            getattr(request, name).FromDatetime(moment)
     return request
 
 

@@ -26,9 +26,10 @@ from sidecar.containment.orders import ContainmentOrder
 from sidecar.containment.receipt import Receipt
 from sidecar.containment.service import ContainmentService
 from sidecar.control.gates import GateRegistry
-from sidecar.control.logs import OWN_LOG, HostLogs
+from sidecar.control.logs import HostLogs
 from sidecar.control.policies import ControlPolicy
 from sidecar.errors import HoldfastError, NotFoundError
+from sidecar.identifiers import CONTROL_LOG
 from sidecar.ids import RandomIds
 from sidecar.internal.v1 import sync_pb2
 from sidecar.model import Operator, Subject
@@ -234,7 +235,7 @@ class ConsoleAudit:
         """Return a page, newest first."""
         page = await self._logs.query(wanted, log=log, limit=limit, page_token=token)
         return AuditPage(
-            entries=tuple(_entries(log or OWN_LOG, page)), next_token=page.next_page_token
+            entries=tuple(_entries(log or CONTROL_LOG, page)), next_token=page.next_page_token
         )
 
     async def verify(self) -> VerifyReport:

@@ -7,9 +7,9 @@ that does everything else.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import AsyncExitStack
-from typing import Any, NoReturn
+from pathlib import Path
+from typing import Any
 
 import structlog
 
@@ -25,7 +25,7 @@ from sidecar.control.tracing import Traces
 from sidecar.errors import EnvironmentFailure
 from sidecar.ids import RandomIds
 from sidecar.incidents.ports import AuditSink, IncidentStore
-from sidecar.incidents.service import Incidents
+from sidecar.incidents.service import Incidents, UnusableStore
 from sidecar.incidents.store_sqlite import SqliteIncidents
 from sidecar.settings import Settings
 
@@ -86,25 +86,11 @@ class Investigating:
         incident_pb2_grpc.add_IncidentServiceServicer_to_server(self._incidents, server)
 
 
-class _NoStore:
-    """In place of a store that cannot be opened: every method says why."""
-
-    def __init__(self, failure: EnvironmentFailure) -> None:
-        self._failure = failure
-
-    def __getattr__(self, name: str) -> Callable[..., NoReturn]:
-        def fail(*_: object, **__: object) -> NoReturn:
-            raise self._failure
-
-        return fail
-
-
-def _open_store(path: Any, stack: AsyncExitStack) -> IncidentStore:
+def _open_store(path: Path, stack: AsyncExitStack) -> IncidentStore:
     try:
         store = SqliteIncidents(path)
     except EnvironmentFailure as exc:
         log.error("incidents cannot be kept", problem=str(exc))
-        broken: Any = _NoStore(exc)
-        return broken  # type: ignore[no-any-return]
+        return UnusableStore(exc)
     stack.callback(store.close)
     return store

@@ -33,13 +33,14 @@ from sidecar.clock import Clock
 from sidecar.control.convert import timestamp
 from sidecar.control.evidence import EvidenceSource
 from sidecar.control.gates import GateRegistry
-from sidecar.control.logs import OWN_LOG, HostLogs
+from sidecar.control.logs import HostLogs
 from sidecar.errors import (
     ErrorReason,
     HoldfastError,
     NotFoundError,
     UntrustedInputError,
 )
+from sidecar.identifiers import CONTROL_LOG
 
 __all__ = ["AuditServicer"]
 
@@ -106,7 +107,7 @@ class AuditServicer(audit_pb2_grpc.AuditServiceServicer):
     ) -> audit_pb2.GetCheckpointResponse:
         """Return a tree head that covers every durable entry."""
         log, directory = self._logs.directory(request.log)
-        if log == OWN_LOG:
+        if log == CONTROL_LOG:
             return audit_pb2.GetCheckpointResponse(
                 checkpoint=await self._audit.checkpoint(), verifier_key=self._audit.vkey
             )

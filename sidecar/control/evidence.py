@@ -10,6 +10,8 @@ Laws:
    redaction they have there.
 3. A log that cannot be read is an error: evidence with a hole in it is none.
 4. A token opens nothing: a head that it carries is taken only with the signature of that log's key.
+5. No page leaves before control's log says who took it: the window, the trees, how many entries, and
+   their SHA-256. Whoever holds the entries can compute that again, page by page.
 """
 
 from __future__ import annotations
@@ -24,25 +26,42 @@ from hashlib import sha256
 from typing import Any, Final
 
 from sidecar.api.v1 import audit_pb2
+from sidecar.audit.entry import format_time
 from sidecar.audit.evidence import items_sha256
 from sidecar.audit.export import Extract, extract
 from sidecar.audit.index_sqlite import AuditIndex
 from sidecar.audit.verify import verify_checkpoint
-from sidecar.control.convert import timestamp
+from sidecar.control.convert import instant_of, timestamp
+from sidecar.control.interceptor import caller
 from sidecar.control.investigation import window_of
-from sidecar.control.logs import OWN_LOG, HostLogs
+from sidecar.control.logs import HostLogs
 from sidecar.control.tracing import Traces, Window
-from sidecar.errors import ErrorReason, IntegrityError, UntrustedInputError
-from sidecar.identifiers import check_agent_id
+from sidecar.errors import (
+    EnvironmentFailure,
+    ErrorReason,
+    HoldfastError,
+    IntegrityError,
+    NotFoundError,
+    UntrustedInputError,
+)
+from sidecar.identifiers import CONTROL_LOG, check_agent_id
 
-__all__ = ["EvidenceSource"]
+__all__ = ["KIND", "EvidenceSource"]
 
+KIND: Final = "evidence"
 _VERSION: Final = 1
 _DEFAULT_PAGE: Final = 200
 _MAX_PAGE: Final = 500
 _MAX_LOOKED_AT: Final = 5_000
 _MAX_TOKEN: Final = 256 * 1024
 _MAX_INTEGER: Final = 2**63 - 1
+_REMEDY: Final = "verify the logs: holdfast audit verify"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Tree:
+    size: int
+    root: bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,13 +99,24 @@ class EvidenceSource:
         Raises:
             UntrustedInputError: The request is malformed, or its token is of another question.
             NotFoundError: Nobody knows the agent.
-            IntegrityError, EnvironmentFailure: A log cannot be read (law 3).
+            IntegrityError, EnvironmentFailure: A log cannot be read (law 3), or control's not written
+                (law 5).
         """
         agent = check_agent_id(request.agent)
         if not 0 <= request.page_size <= _MAX_PAGE:
             raise _invalid(f"page_size must be between 0 and {_MAX_PAGE}")
         window = window_of(self._traces, request)
         self._traces.require(agent)
+        try:
+            response = await self._page(request, agent, window)
+        except NotFoundError as exc:  # law 3; whoever asks must not take it for an unknown agent
+            raise IntegrityError(f"{exc.message}: what it held is gone", hint=_REMEDY) from exc
+        await self._note(response)
+        return response
+
+    async def _page(
+        self, request: audit_pb2.ExportEvidenceRequest, agent: str, window: Window
+    ) -> audit_pb2.ExportEvidenceResponse:
         if request.page_token:
             place = self._place(request.page_token, agent)
         else:
@@ -96,17 +126,17 @@ class EvidenceSource:
         response = audit_pb2.ExportEvidenceResponse(agent=agent)
         response.since.CopyFrom(timestamp(place.window.since_ns))
         response.until.CopyFrom(timestamp(place.window.until_ns))
-        sizes: dict[str, int] = {}
+        trees: dict[str, _Tree] = {}
         for name, checkpoint in place.heads.items():
-            sizes[name] = await self._size(name, checkpoint)
+            trees[name] = await self._tree(name, checkpoint)
             response.heads.add(
                 log=name,
-                tree_size=sizes[name],
+                tree_size=trees[name].size,
                 checkpoint=checkpoint,
                 verifier_key=self._logs.key(name),
             )
         response.next_page_token = await self._fill(
-            response, place, sizes, limit=request.page_size or _DEFAULT_PAGE
+            response, place, trees, limit=request.page_size or _DEFAULT_PAGE
         )
         response.sha256 = items_sha256(
             (item.entry.log, item.entry.index, item.entry.json, item.hashes)
@@ -114,11 +144,35 @@ class EvidenceSource:
         )
         return response
 
+    async def _note(self, page: audit_pb2.ExportEvidenceResponse) -> None:
+        """Record that the caller takes *page* (law 5)."""
+        operator = caller()
+        body: dict[str, Any] = {
+            "operator": operator.name,
+            "agent": page.agent,
+            "since": format_time(instant_of(page.since)),
+            "until": format_time(instant_of(page.until)),
+            "trees": [{"log": head.log, "size": head.tree_size} for head in page.heads],
+            "items": len(page.items),
+            "sha256": page.sha256,
+            "is_last": not page.next_page_token,
+        }
+        if operator.token:
+            body["api_token"] = operator.token
+        try:
+            await self._logs.note(KIND, body)
+        except (OSError, HoldfastError) as exc:
+            raise EnvironmentFailure(
+                "control's log did not take the entry that evidence was taken",
+                reason=ErrorReason.AUDIT_UNAVAILABLE,
+                hint="see control's log directory and its disk, and ask again",
+            ) from exc
+
     async def _fill(
         self,
         response: audit_pb2.ExportEvidenceResponse,
         place: _Place,
-        sizes: Mapping[str, int],
+        trees: Mapping[str, _Tree],
         *,
         limit: int,
     ) -> str:
@@ -130,7 +184,7 @@ class EvidenceSource:
                 response.agent,
                 place.window,
                 after=after,
-                size=sizes[name],
+                tree=trees[name],
                 limit=limit - len(response.items),
             )
             for item in found.items:
@@ -148,9 +202,9 @@ class EvidenceSource:
         return ""
 
     async def _extract(
-        self, name: str, agent: str, window: Window, *, after: int, size: int, limit: int
+        self, name: str, agent: str, window: Window, *, after: int, tree: _Tree, limit: int
     ) -> Extract:
-        is_own = name == OWN_LOG
+        is_own = name == CONTROL_LOG
         wanted = window.filter() if is_own else window.filter(agent=agent)
         concerns = self._traces.concerning(agent)
         _, directory = self._logs.directory(name)
@@ -161,22 +215,22 @@ class EvidenceSource:
         def work(index: AuditIndex) -> Extract:
             return extract(
                 index, directory, wanted, keep,
-                after=after, size=size, limit=limit, most=_MAX_LOOKED_AT,
+                after=after, size=tree.size, root=tree.root, limit=limit, most=_MAX_LOOKED_AT,
             )  # fmt: skip
 
         return await self._logs.read(name, work)
 
-    async def _size(self, name: str, checkpoint: str) -> int:
-        """Return the size that *checkpoint* signs (law 4)."""
+    async def _tree(self, name: str, checkpoint: str) -> _Tree:
+        """Return the tree that *checkpoint* signs (law 4)."""
         key = self._logs.key(name)
         report = await asyncio.to_thread(verify_checkpoint, checkpoint, vkey=key or None)
         if not report.ok:
             what = "; ".join(problem.what for problem in report.problems)
             raise IntegrityError(
                 f"the tree head of log {name} does not hold: {what}",
-                hint="verify the logs: holdfast audit verify",
+                hint=_REMEDY,
             )
-        return report.size
+        return _Tree(size=report.size, root=bytes.fromhex(report.root))
 
     def _place(self, token: str, agent: str) -> _Place:
         known = self._traces.logs_of(agent)

@@ -29,7 +29,7 @@ from sidecar.clock import Clock
 from sidecar.containment.acks import AckTracker
 from sidecar.containment.process_group import ProcessGroupDriver
 from sidecar.errors import EnvironmentFailure, ErrorReason, UntrustedInputError
-from sidecar.identifiers import check_agent_id
+from sidecar.identifiers import check_agent_id, check_gate_id
 from sidecar.internal.v1 import sync_pb2, sync_pb2_grpc
 
 __all__ = ["GateConnection", "GateRegistry", "Holds", "Snapshot", "SyncServicer"]
@@ -247,8 +247,9 @@ class SyncServicer(sync_pb2_grpc.SyncServiceServicer):
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "the first message must be hello")
         hello = first.hello
         try:
-            for name in (hello.gate, *hello.agents):
-                check_agent_id(name)  # names of gates are of the same form
+            check_gate_id(hello.gate)
+            for name in hello.agents:
+                check_agent_id(name)
         except UntrustedInputError as exc:
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, exc.message)
         if self._registry.is_connected(hello.gate):

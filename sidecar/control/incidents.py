@@ -23,7 +23,6 @@ from google.protobuf import json_format
 
 from sidecar.api.v1 import incident_pb2, incident_pb2_grpc
 from sidecar.canonical import canonicalise
-from sidecar.containment.history import DirectiveEntry
 from sidecar.containment.service import ContainmentService
 from sidecar.control.containment import entry_message
 from sidecar.control.convert import (
@@ -34,7 +33,7 @@ from sidecar.control.convert import (
     timestamp,
 )
 from sidecar.control.interceptor import caller
-from sidecar.control.tracing import Traces, Window
+from sidecar.control.tracing import Traces
 from sidecar.errors import (
     ErrorReason,
     HoldfastError,
@@ -63,7 +62,7 @@ GATHERED_FIELDS: Final = (
 """Fields of an incident that are gathered when it is opened, and that ``sha256`` is over."""
 
 _MAX_CALLS: Final = 1000
-_MAX_DIRECTIVES: Final = 1000
+_MAX_DIRECTIVES: Final = 100
 _SHOWN_SESSIONS: Final = 5
 _NAME: Final = re.compile(r"incidents/(inc_[0-9a-f]{32})", re.ASCII)
 _Message = incident_pb2.Incident
@@ -119,11 +118,7 @@ class IncidentServicer(incident_pb2_grpc.IncidentServiceServicer):
             note=request.note,
             external_reference=request.external_reference,
         )
-        window = self._traces.window(order.since_ns, order.until_ns)
-        self._traces.require(order.agent)
-        answer = await self._incidents.open(
-            order, caller(), lambda: self._gather(order.agent, window)
-        )
+        answer = await self._incidents.open(order, caller(), lambda: self._gather(order))
         return incident_pb2.OpenIncidentResponse(
             incident=await _message(answer.incident), repeated_request=answer.is_repeated
         )
@@ -175,13 +170,17 @@ class IncidentServicer(incident_pb2_grpc.IncidentServiceServicer):
 
     # -- gathering ------------------------------------------------------------------------------
 
-    async def _gather(self, agent: str, window: Window) -> Gathered:
+    async def _gather(self, order: OpenOrder) -> Gathered:
+        agent = order.agent
+        window = self._traces.window(order.since_ns, order.until_ns)
+        self._traces.require(agent)
         calls, is_cut = await self._traces.calls(agent, window, limit=_MAX_CALLS)
         radius = await self._traces.blast_radius(agent, window)
         held = await self._containment.list_directives(agent=agent, limit=_MAX_DIRECTIVES)
         owner = self._traces.owner(agent)
         digest = self._policy_digest()
-        entries = held.entries
+        standing = held.entries
+        is_cut |= held.next_before_epoch is not None
 
         def write() -> Gathered:
             message = incident_pb2.Incident(
@@ -194,7 +193,7 @@ class IncidentServicer(incident_pb2_grpc.IncidentServiceServicer):
                 events=[event_message(event) for event in calls],
                 truncated=is_cut,
                 blast_radius=blast_radius_message(radius),
-                directives=[entry_message(entry) for entry in _standing(entries)],
+                directives=[entry_message(entry) for entry in standing],
                 prompts=_prompts(agent, owner, radius),
             )
             document = _canonical(message)
@@ -202,10 +201,6 @@ class IncidentServicer(incident_pb2_grpc.IncidentServiceServicer):
             return Gathered(document=document, brief=_canonical(message))
 
         return await asyncio.to_thread(write)
-
-
-def _standing(entries: tuple[DirectiveEntry, ...]) -> tuple[DirectiveEntry, ...]:
-    return tuple(entry for entry in entries if not entry.end_time_ns)
 
 
 def _prompts(agent: str, owner: str, radius: BlastRadius) -> str:

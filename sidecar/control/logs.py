@@ -8,10 +8,10 @@ verifying is the verifier's, which shares no code with the writer.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from sidecar.audit.index_sqlite import AuditIndex, Page
 from sidecar.audit.log import AuditLog
@@ -19,10 +19,10 @@ from sidecar.audit.reader import EntryFilter, checkpoint_text
 from sidecar.audit.verify import VerifyReport, verify_directory
 from sidecar.control.gates import GateRegistry
 from sidecar.errors import NotFoundError
+from sidecar.identifiers import CONTROL_LOG
 
-__all__ = ["OWN_LOG", "HostLogs"]
+__all__ = ["HostLogs"]
 
-OWN_LOG: Final = "control"
 _EXPORT_PAGE: Final = 500
 _T = TypeVar("_T")
 
@@ -44,12 +44,12 @@ class HostLogs:
         self._directory = directory
         self._index_directory = index_directory
         self._gates = gates
-        self._indexes: dict[str, AuditIndex] = {}
+        self._indexes: dict[str, tuple[Path, AuditIndex]] = {}
         self._indexing = asyncio.Lock()
 
     def names(self) -> list[str]:
         """Return every log that can be read: control's, then those of the gates."""
-        return [OWN_LOG, *sorted(self._gates.names())]
+        return [CONTROL_LOG, *sorted(self._gates.names())]
 
     def of_agent(self, agent: str) -> list[str]:
         """Return the logs of the gates that serve or served *agent* since control started.
@@ -91,7 +91,7 @@ class HostLogs:
             UntrustedInputError: *page_token* is not one of ours.
         """
         place = self._place(log)
-        if place.name == OWN_LOG:
+        if place.name == CONTROL_LOG:
             await self._audit.checkpoint()  # what was answered before is listed now
         async with self._indexing:
             return await asyncio.to_thread(
@@ -106,7 +106,7 @@ class HostLogs:
             EnvironmentFailure, IntegrityError: It cannot be read.
         """
         place = self._place(log)
-        if place.name == OWN_LOG:
+        if place.name == CONTROL_LOG:
             await self._audit.checkpoint()  # what was answered before is seen now
         async with self._indexing:
             return await asyncio.to_thread(lambda: work(self._index(place)))
@@ -122,7 +122,7 @@ class HostLogs:
             NotFoundError: There is no such log.
         """
         place = self._place(log)
-        if place.name == OWN_LOG:
+        if place.name == CONTROL_LOG:
             await self._audit.checkpoint()
         return await asyncio.to_thread(
             verify_directory,
@@ -139,9 +139,19 @@ class HostLogs:
             IntegrityError: It is no text.
         """
         place = self._place(log)
-        if place.name == OWN_LOG:
+        if place.name == CONTROL_LOG:
             return await self._audit.checkpoint()
         return await asyncio.to_thread(checkpoint_text, place.directory)
+
+    async def note(self, kind: str, body: Mapping[str, Any]) -> int:
+        """Return the number of an entry in control's own log, once it is durable.
+
+        Raises:
+            EnvironmentFailure: The log does not take it.
+        """
+        ticket = self._audit.append({"kind": kind, **body})
+        await self._audit.durable(ticket)
+        return ticket.seq
 
     async def export(self, wanted: EntryFilter, *, log: str = "") -> AsyncIterator[bytes]:
         """Yield entries as they lie in the log, a line each, oldest first."""
@@ -158,12 +168,12 @@ class HostLogs:
 
     def close(self) -> None:
         """Close the indexes."""
-        for index in self._indexes.values():
+        for _, index in self._indexes.values():
             index.close()
 
     def _place(self, name: str) -> _Place:
-        if name in ("", OWN_LOG):
-            return _Place(OWN_LOG, self._directory, self._audit.vkey)
+        if name in ("", CONTROL_LOG):
+            return _Place(CONTROL_LOG, self._directory, self._audit.vkey)
         gate = self._gates.known(name)
         if gate is None:
             raise NotFoundError(
@@ -180,9 +190,12 @@ class HostLogs:
 
     def _index(self, place: _Place) -> AuditIndex:
         """Return the index of a log, caught up with it; blocks."""
-        index = self._indexes.get(place.name)
-        if index is None:
+        directory, index = self._indexes.get(place.name, (None, None))
+        if index is None or directory != place.directory:  # a gate may come back from elsewhere
+            if index is not None:
+                index.close()
             path = self._index_directory / f"index-{place.name}.db"
-            index = self._indexes[place.name] = AuditIndex.open(place.directory, path=path)
+            index = AuditIndex.open(place.directory, path=path)
+            self._indexes[place.name] = place.directory, index
         index.catch_up()
         return index

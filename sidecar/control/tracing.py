@@ -26,7 +26,7 @@ from sidecar.containment.events import target_from_json
 from sidecar.containment.machine import ContainmentState
 from sidecar.containment.rules import FleetAgent, covered_agents
 from sidecar.control.gates import GateRegistry
-from sidecar.control.logs import OWN_LOG, HostLogs
+from sidecar.control.logs import HostLogs
 from sidecar.control.policies import ControlPolicy
 from sidecar.errors import (
     ErrorReason,
@@ -34,6 +34,7 @@ from sidecar.errors import (
     NotFoundError,
     UntrustedInputError,
 )
+from sidecar.identifiers import CONTROL_LOG
 from sidecar.investigate.blast import BlastCount
 from sidecar.investigate.reading import CONTROL_KINDS, GATE_KINDS, event_of, outcome_of
 from sidecar.investigate.timeline import Cursor, Part, merge, with_outcomes
@@ -163,7 +164,7 @@ class Traces:
         parts: dict[str, Part] = {}
         for name, below in cursor.below.items():
             parts[name] = await self._part(
-                name, agent, window, below=below, session=session, limit=limit, is_first=not token
+                name, agent, window, below=below, session=session, limit=limit
             )
         told, rest = merge(parts, cursor, limit=limit)
         return Timeline(
@@ -172,10 +173,11 @@ class Traces:
         )
 
     async def calls(self, agent: str, window: Window, *, limit: int) -> tuple[list[Event], bool]:
-        """Return the newest calls of *agent*, and whether there are more."""
-        is_cut = False
+        """Return the newest calls of *agent*, and whether there are more, or no gate is known."""
+        gates = self._logs.of_agent(agent)
+        is_cut = not gates
         parts: dict[str, Part] = {}
-        for name in self._logs.of_agent(agent):
+        for name in gates:
             part = await self._part(
                 name, agent, window, below=_NEWEST, session="", limit=limit, kinds=("decision",)
             )
@@ -192,7 +194,7 @@ class Traces:
         gates = self._logs.of_agent(agent)
         for name in gates:
             await self._count(count, name, agent, window.filter(agent=agent, kind="decision"))
-        await self._count(count, OWN_LOG, agent, window.filter(agent=agent, kind="approval"))
+        await self._count(count, CONTROL_LOG, agent, window.filter(agent=agent, kind="approval"))
         tools = self._policy.state.bundle.tools
         return count.result(
             registry={
@@ -224,10 +226,9 @@ class Traces:
         session: str,
         limit: int,
         kinds: tuple[str, ...] = GATE_KINDS,
-        is_first: bool = True,
     ) -> Part:
         """Return what one log holds of a page (laws 2 and 3)."""
-        is_own = name == OWN_LOG
+        is_own = name == CONTROL_LOG
         wanted = (
             window.filter(kinds=CONTROL_KINDS)
             if is_own
@@ -255,7 +256,7 @@ class Traces:
                 index=0,
                 summary=f"the log {name} cannot be read: what it holds is missing here",
             )
-            return Part(events=(missing,) if is_first else (), down_to=0, is_whole=True)
+            return Part(events=(missing,), down_to=0, is_whole=True)  # so it is told once
 
     async def _with_outcomes(self, agent: str, events: list[Event]) -> list[Event]:
         by_log: dict[str, list[str]] = {}
@@ -297,7 +298,7 @@ class Traces:
 
     def logs_of(self, agent: str) -> list[str]:
         """Return the logs that *agent* may have left something in (law 1)."""
-        return [OWN_LOG, *self._logs.of_agent(agent)]
+        return [CONTROL_LOG, *self._logs.of_agent(agent)]
 
     def concerning(self, agent: str) -> Callable[[Mapping[str, Any]], bool]:
         """Return what says whether an entry of control's log is about *agent*."""

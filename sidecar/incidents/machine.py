@@ -17,6 +17,7 @@ from typing import Final
 from sidecar.errors import PreconditionError
 from sidecar.incidents.values import (
     MAX_NOTES,
+    MAX_NOTES_BYTES,
     MAX_TECHNIQUES,
     Gathered,
     Incident,
@@ -72,9 +73,12 @@ def updated(incident: Incident, order: UpdateOrder, *, author: str, now_ns: int)
     techniques = tuple(dict.fromkeys((*incident.techniques, *order.techniques)))
     note = Note(author=author, create_time_ns=now_ns, text=order.note)
     notes = (*incident.notes, note) if order.note else incident.notes
-    if len(notes) > MAX_NOTES or len(techniques) > MAX_TECHNIQUES:
+    size = sum(len(note.text.encode()) for note in notes)
+    is_full = len(notes) > MAX_NOTES or size > MAX_NOTES_BYTES or len(techniques) > MAX_TECHNIQUES
+    if is_full:
         raise PreconditionError(
-            f"the incident is full: {MAX_NOTES} notes and {MAX_TECHNIQUES} techniques are the most",
+            f"the incident is full: {MAX_NOTES} notes of {MAX_NOTES_BYTES // 1024} KiB together and "
+            f"{MAX_TECHNIQUES} techniques are the most",
             hint="go on in the system that `external_reference` names",
         )
     return replace(

@@ -39,12 +39,22 @@ from sidecar.incidents.ports import AuditSink, IncidentStore
 from sidecar.incidents.values import Gathered, Incident, OpenOrder, UpdateOrder
 from sidecar.model import Operator
 
-__all__ = ["KIND_OPENED", "KIND_UPDATED", "IncidentAnswer", "IncidentPage", "Incidents"]
+__all__ = [
+    "KIND_OPENED",
+    "KIND_UPDATED",
+    "IncidentAnswer",
+    "IncidentPage",
+    "Incidents",
+    "UnusableStore",
+]
 
 KIND_OPENED: Final = "incident"
 KIND_UPDATED: Final = "incident_update"
 _LOG_TIMEOUT_S: Final = 5.0
 _MAX_PAGE: Final = 1000
+_MAX_PAGE_BYTES: Final = 2 * 1024 * 1024
+"""What is gathered and noted in the incidents of one page: an agent must not make lists unreadable."""
+_STEP: Final = 20
 _ATTEMPTS: Final = 5
 
 
@@ -62,6 +72,35 @@ class IncidentPage:
 
     incidents: tuple[Incident, ...]
     next_before_seq: int | None
+
+
+class UnusableStore:
+    """In place of a store that cannot be opened: every method says why (law 4)."""
+
+    def __init__(self, failure: EnvironmentFailure) -> None:
+        self._failure = failure
+
+    def find_request(self, request_id: str) -> tuple[str, str] | None:
+        raise self._failure
+
+    def get(self, incident_id: str) -> Incident | None:
+        raise self._failure
+
+    def list(
+        self, *, limit: int, before_seq: int | None, agents: Collection[str], open_only: bool
+    ) -> Sequence[Incident]:
+        raise self._failure
+
+    def insert(self, incident: Incident, *, request_id: str, fingerprint: str) -> bool:
+        raise self._failure
+
+    def replace(
+        self, incident: Incident, *, version: int, request_id: str, fingerprint: str
+    ) -> bool:
+        raise self._failure
+
+    def close(self) -> None:
+        """There is nothing to let go of."""
 
 
 class Incidents:
@@ -192,25 +231,32 @@ class Incidents:
         agents: Collection[str] = (),
         open_only: bool = False,
     ) -> IncidentPage:
-        """Return incidents, newest first.
+        """Return incidents, newest first; fewer than *limit* if they are large.
 
         Raises:
             EnvironmentFailure: The store cannot be read.
         """
         limit = max(1, min(limit, _MAX_PAGE))
-        found: Sequence[Incident] = await asyncio.to_thread(
-            partial(
-                self._store.list,
-                limit=limit + 1,
-                before_seq=before_seq,
-                agents=tuple(agents),
-                open_only=open_only,
+        shown: list[Incident] = []
+        room = _MAX_PAGE_BYTES
+        while True:
+            # A few at a time: what does not fit on the page is not held in memory either.
+            found: Sequence[Incident] = await asyncio.to_thread(
+                partial(
+                    self._store.list,
+                    limit=_STEP,
+                    before_seq=shown[-1].seq if shown else before_seq,
+                    agents=tuple(agents),
+                    open_only=open_only,
+                )
             )
-        )
-        shown = tuple(found[:limit])
-        return IncidentPage(
-            incidents=shown, next_before_seq=shown[-1].seq if len(found) > limit else None
-        )
+            for incident in found:
+                room -= incident.brief_size
+                if len(shown) == limit or (shown and room < 0):
+                    return IncidentPage(incidents=tuple(shown), next_before_seq=shown[-1].seq)
+                shown.append(incident)
+            if len(found) < _STEP:
+                return IncidentPage(incidents=tuple(shown), next_before_seq=None)
 
     # -- private --------------------------------------------------------------------------------
 

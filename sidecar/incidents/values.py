@@ -25,6 +25,7 @@ from sidecar.identifiers import check_agent_id, check_request_id
 __all__ = [
     "MAX_NOTE",
     "MAX_NOTES",
+    "MAX_NOTES_BYTES",
     "MAX_REFERENCE",
     "MAX_TECHNIQUES",
     "MAX_TITLE",
@@ -42,6 +43,8 @@ MAX_TITLE: Final = 200
 MAX_NOTE: Final = 4000
 MAX_REFERENCE: Final = 200
 MAX_NOTES: Final = 500
+MAX_NOTES_BYTES: Final = 512 * 1024
+"""Notes of one incident together, UTF-8: whoever reads an incident gets all of them at once."""
 MAX_TECHNIQUES: Final = 50
 SEVERITIES: Final = ("LOW", "MEDIUM", "HIGH", "CRITICAL")
 
@@ -119,6 +122,11 @@ class Incident:
     def name(self) -> str:
         """Resource name."""
         return f"incidents/{self.id}"
+
+    @property
+    def brief_size(self) -> int:
+        """Bytes of what a list tells of it, roughly."""
+        return len(self.brief) + sum(len(note.text.encode()) for note in self.notes)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,15 +6,17 @@ Laws:
 1. Allowed calls count; denied and held ones are counted apart and touch nothing.
 2. A decision that was made again before it was answered counts as the one that was answered.
 3. The class that counts for what may not be undone is the one the gate recorded, not today's.
-4. Nothing is left out silently: a list that is too long, and entries that were not looked at, make it
-   truncated, and the sentence says so.
+4. Nothing is left out silently: lists that are too long, entries that were not looked at, and gates
+   that nobody knows of make it truncated, and the sentence says so.
+5. Names are an agent's or a gate's to choose, so they are bounded together: in memory, and in what is
+   told, so that no agent can make its own record too large to be read.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Final
 
@@ -24,6 +26,9 @@ from sidecar.model import Effect, ToolClass
 __all__ = ["BlastCount"]
 
 _MAX_LISTED: Final = 1000
+_MAX_KEPT_CHARS: Final = 64 * 1024 * 1024
+_MAX_LISTED_CHARS: Final = 64 * 1024
+"""Of one list; the destinations of all tools count as one."""
 _NAMED: Final = 3
 _IRREVERSIBLE: Final = frozenset({ToolClass.DESTRUCTIVE, ToolClass.EXTERNAL})
 
@@ -45,6 +50,7 @@ class BlastCount:
         self._first_ns = 0
         self._last_allow_ns = 0
         self._is_truncated = False
+        self._room = _MAX_KEPT_CHARS
 
     def truncate(self) -> None:
         """Note that there is more than what was counted (law 4)."""
@@ -53,7 +59,7 @@ class BlastCount:
     def add(self, events: Iterable[Event]) -> None:
         """Count *events*."""
         for event in events:
-            self._humans.update(event.humans)
+            self._keep(self._humans, *event.humans)
             if event.kind == "decision":
                 self._count(event)
 
@@ -65,14 +71,14 @@ class BlastCount:
             return
         self._effects[event.effect.value] += 1
         self._first_ns = min(self._first_ns or event.time_ns, event.time_ns)
-        _note(self._sessions, event.session)
-        _note(self._credentials, revealed.credential)
-        _note(self._digests, revealed.policy_digest)
+        self._keep(self._sessions, event.session)
+        self._keep(self._credentials, revealed.credential)
+        self._keep(self._digests, revealed.policy_digest)
         tool = self._tools.setdefault(event.tool, _Tool())
         tool.effects[event.effect] += 1
         tool.recorded = tool.recorded or event.tool_class
         if event.effect is Effect.ALLOW:  # law 1
-            tool.hosts.update(revealed.hosts)
+            self._keep(tool.hosts, *revealed.hosts)
             tool.last_allow_ns = max(tool.last_allow_ns, event.time_ns)
             self._last_allow_ns = max(self._last_allow_ns, event.time_ns)
             self._irreversible += event.tool_class in _IRREVERSIBLE  # law 3
@@ -85,37 +91,47 @@ class BlastCount:
         Args:
             registry: What the bundle in force says of tools.
             owner: The human behind the agent; may be empty.
-            has_socket: Whether a gate serves or served it.
+            has_socket: Whether a gate serves or served it; if none is known, nothing is of its calls.
         """
-        tools = [
-            self._use(name, tool, registry.get(name)) for name, tool in self._tools.items() if name
-        ]
-        tools.sort(key=lambda use: (-use.allow_count, use.tool))
-        allowed = [use for use in tools if use.allow_count]
-        hosts = {host for tool in self._tools.values() for host in tool.hosts}
-        humans = self._humans | ({owner} if owner else set())
-        credentials = self._listed(self._credentials)
+        credentials = self._listed(sorted(self._credentials))
         if has_socket:
             credentials = (*credentials, f"gate socket of {self._agent}")
+        else:
+            self.truncate()  # law 4
+        by_use = sorted(
+            (-tool.effects[Effect.ALLOW], name) for name, tool in self._tools.items() if name
+        )
+        touched = {
+            registry[name].data_class for count, name in by_use if count and name in registry
+        }
+        room = _Room(_MAX_LISTED_CHARS)
         found = BlastRadius(
             agent=self._agent,
             since_ns=self._window[0],
             until_ns=self._window[1],
-            tools=tuple(tools[:_MAX_LISTED]),
-            data_classes=tuple(sorted({use.data_class for use in allowed if use.data_class})),
-            destinations=self._listed(hosts),
+            tools=tuple(
+                self._use(name, registry.get(name), room)
+                for name in self._listed(name for _, name in by_use)
+            ),
+            data_classes=tuple(sorted(touched - {""})),
+            destinations=self._listed(
+                sorted({host for tool in self._tools.values() for host in tool.hosts})
+            ),
             credentials=credentials,
-            humans=self._listed(humans),
-            sessions=self._listed(self._sessions),
+            humans=self._listed(sorted(self._humans | ({owner} if owner else set()))),
+            sessions=self._listed(sorted(self._sessions)),
             decision_counts=MappingProxyType(dict(sorted(self._effects.items()))),
             irreversible_count=self._irreversible,
             first_call_ns=self._first_ns,
             last_allow_ns=self._last_allow_ns,
-            policy_digests=self._listed(self._digests),
+            policy_digests=self._listed(sorted(self._digests)),
         )
-        return _stated(found, is_truncated=self._is_truncated or len(tools) > _MAX_LISTED)
+        is_truncated = self._is_truncated
+        statement = _statement(found, is_truncated) if has_socket or by_use else _unknown(found)
+        return replace(found, is_truncated=is_truncated, statement=statement)
 
-    def _use(self, name: str, tool: _Tool, facts: ToolFacts | None) -> ToolUse:
+    def _use(self, name: str, facts: ToolFacts | None, room: _Room) -> ToolUse:
+        tool = self._tools[name]
         return ToolUse(
             tool=name,
             tool_class=facts.tool_class if facts else tool.recorded,
@@ -124,14 +140,37 @@ class BlastCount:
             allow_count=tool.effects[Effect.ALLOW],
             deny_count=tool.effects[Effect.DENY],
             hold_count=tool.effects[Effect.HOLD],
-            destinations=self._listed(tool.hosts),
+            destinations=self._listed(sorted(tool.hosts), room),
             last_allow_ns=tool.last_allow_ns,
         )
 
-    def _listed(self, items: set[str]) -> tuple[str, ...]:
-        if len(items) > _MAX_LISTED:
-            self._is_truncated = True  # law 4
-        return tuple(sorted(items)[:_MAX_LISTED])
+    def _keep(self, found: set[str], *texts: str) -> None:
+        """Note names that are not empty, while there is room (laws 4 and 5)."""
+        for text in texts:
+            if not text or text in found:
+                continue
+            if len(text) > self._room:
+                self.truncate()
+                continue
+            self._room -= len(text)
+            found.add(text)
+
+    def _listed(self, items: Iterable[str], room: _Room | None = None) -> tuple[str, ...]:
+        """Return the first *items*, as many as there is room for (laws 4 and 5)."""
+        room = room or _Room(_MAX_LISTED_CHARS)
+        listed: list[str] = []
+        for text in items:
+            if len(listed) == _MAX_LISTED or len(text) > room.chars:
+                self.truncate()
+                break
+            room.chars -= len(text)
+            listed.append(text)
+        return tuple(listed)
+
+
+@dataclass(slots=True)
+class _Room:
+    chars: int
 
 
 class _Tool:
@@ -142,13 +181,11 @@ class _Tool:
         self.last_allow_ns = 0
 
 
-def _note(found: set[str], text: str) -> None:
-    if text:
-        found.add(text)
-
-
-def _stated(found: BlastRadius, *, is_truncated: bool) -> BlastRadius:
-    return replace(found, is_truncated=is_truncated, statement=_statement(found, is_truncated))
+def _unknown(found: BlastRadius) -> str:
+    return (
+        f"nothing is known of the calls of agent {found.agent}: no gate that serves it, or served it, "
+        "has connected since control started."
+    )
 
 
 def _statement(found: BlastRadius, is_truncated: bool) -> str:

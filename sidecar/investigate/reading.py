@@ -52,7 +52,7 @@ _CODE: Final = re.compile(r"[A-Z][A-Z0-9_]{0,62}", re.ASCII).fullmatch
 _HOST: Final = re.compile(r"[a-z0-9._:\[\]-]{1,253}", re.ASCII).fullmatch
 _WORD: Final = re.compile(r"[A-Za-z0-9._@/-]{1,128}", re.ASCII).fullmatch
 _EPOCH: Final = re.compile(r"[0-9]{1,19}", re.ASCII).fullmatch
-_RESULTS: Final = frozenset({"SUCCESS", "ERROR", "AMBIGUOUS", "CANCELLED"})
+_RESULTS: Final = frozenset({"SUCCESS", "ERROR", "AMBIGUOUS", "CANCELLED"}).__contains__
 _ISSUER: Final = re.compile(r"[!-~]{1,256}", re.ASCII).fullmatch
 _NS: Final = 1_000_000_000
 _VERBS: Final = {Effect.ALLOW: "allowed", Effect.DENY: "denied", Effect.HOLD: "held"}
@@ -76,15 +76,18 @@ def time_ns_of(text: object) -> int:
     if match is None:
         return 0
     numbers = [int(part) for part in match.groups()]
-    return calendar.timegm((*numbers[:6], 0, 0, 0)) * _NS + numbers[6]
+    try:
+        return calendar.timegm((*numbers[:6], 0, 0, 0)) * _NS + numbers[6]
+    except ValueError:  # a thirteenth month
+        return 0
 
 
 def outcome_of(fields: Mapping[str, Any], *, agent: str) -> tuple[str, str]:
     """Return (decision id, result) of an outcome that *agent* reported and that fits a decision."""
-    result = fields.get("result")
-    if fields.get("agent") != agent or "mark" in fields or result not in _RESULTS:
+    result = _matching(_RESULTS, fields.get("result"))
+    if fields.get("agent") != agent or "mark" in fields or not result:
         return "", ""
-    return _matching(_ID, fields.get("decision_id")), str(result)
+    return _matching(_ID, fields.get("decision_id")), result
 
 
 def event_of(
@@ -144,8 +147,8 @@ def _decided(effect: Effect, tool: str, reason: str, host: str) -> str:
 
 
 def _outcome(fields: Mapping[str, Any], _: Describe) -> dict[str, Any] | None:
-    mark, result = fields.get("mark"), fields.get("result")
-    if not isinstance(mark, str) or result not in _RESULTS:
+    mark, result = fields.get("mark"), _matching(_RESULTS, fields.get("result"))
+    if not isinstance(mark, str) or not result:
         return None  # law 3: it is told with its decision
     return {
         "decision_id": _matching(_ID, fields.get("decision_id")),

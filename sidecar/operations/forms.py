@@ -6,7 +6,8 @@ Laws:
 1. What is shown is what is hashed, and what is carried out is read from those very bytes.
 2. A form says everything that matters about the action: for a release also what the directive
    holds, why and by whom. A directive never changes, so the form of a release is one with its order.
-3. A sentence holds words of whoever asks: it is one line, clipped, and text wherever it is shown.
+3. A sentence holds words of whoever asks: they are one line in quotation marks that they cannot
+   end, everything in it can be seen, and they are clipped, and text wherever they are shown.
 
 Compatibility: forms are stored with the approval they were made for. A key may be added to a form
 (it makes another fingerprint), none may change its meaning.
@@ -22,6 +23,7 @@ from hashlib import sha256
 from typing import Any, Final
 
 from sidecar.approvals.values import Approval, Request, RequestKind
+from sidecar.audit.safetext import escape_text
 from sidecar.canonical import canonical_control
 from sidecar.clock import datetime_of
 from sidecar.containment.events import Contained, target_from_json, target_to_json
@@ -32,6 +34,8 @@ from sidecar.operations.changes import BundleChange
 from sidecar.operations.values import Action
 
 __all__ = [
+    "MAX_WORDS",
+    "NO_QUOTES",
     "Activation",
     "activation_form",
     "activation_in",
@@ -45,7 +49,10 @@ __all__ = [
     "release_sentence",
 ]
 
-_MAX_WORDS: Final = 160
+MAX_WORDS: Final = 160
+"""Characters of somebody's words in a sentence."""
+NO_QUOTES: Final = str.maketrans({"“": '"', "”": '"'})
+"""Makes words unable to end the quotation that they stand in."""
 _DIGEST_SHOWN: Final = 16
 _FILES_SHOWN: Final = 3
 
@@ -208,8 +215,8 @@ def _named(target: Target) -> str:
 
 def _words(text: str) -> str:
     """Return *text* as one line of at most so many characters (law 3)."""
-    line = " ".join(text.split())
-    return line if len(line) <= _MAX_WORDS else f"{line[: _MAX_WORDS - 1]}…"
+    line = escape_text(" ".join(text.split())).translate(NO_QUOTES)
+    return line if len(line) <= MAX_WORDS else f"{line[: MAX_WORDS - 1]}…"
 
 
 def _body(approval: Approval, action: Action) -> Mapping[str, Any]:

@@ -23,6 +23,7 @@ from sidecar.canonical import canonical_control
 from sidecar.errors import ErrorReason, RefusedError, UntrustedInputError
 from sidecar.identifiers import check_agent_id, check_request_id
 from sidecar.model import Operator, Role
+from sidecar.operations.forms import MAX_WORDS, NO_QUOTES
 from sidecar.operations.values import Action
 
 __all__ = [
@@ -39,11 +40,9 @@ MAX_DETAILS: Final = 4000
 CONFIRMATION_ROLES: Final = frozenset({Role.CONTAIN, Role.RELEASE, Role.POLICY_AUTHOR, Role.ADMIN})
 """Who may ask humans something; the same as the method's permissions."""
 
-_MAX_WORDS: Final = 160
 # Controls, lone surrogates, line and paragraph separators: no part of one line of text.
 _BREAKING: Final = frozenset({"Cc", "Cs", "Zl", "Zp"})
 _LAYOUT: Final = frozenset("\n\t")
-_QUOTES: Final = str.maketrans({"“": '"', "”": '"'})  # what is quoted cannot end the quotation
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,7 +82,7 @@ class Question:
 def question_sentence(requester: str, asked: Question) -> str:
     """Return ``soar asks about agent banking: “may the backup be restored?”`` (law 2)."""
     about = f" about agent {asked.agent}" if asked.agent else ""
-    words = clip(escape_text(asked.question), _MAX_WORDS).translate(_QUOTES)
+    words = clip(escape_text(asked.question), MAX_WORDS).translate(NO_QUOTES)
     return f"{requester} asks{about}: “{words}”"
 
 

@@ -10,8 +10,8 @@ Laws:
    direct order keeps its answer.
 3. What can be seen before anybody is asked is refused before anybody is asked: a missing role, a
    directive that does not stand, too few humans who could grant it.
-4. A question is an operation that ends with its answer; it is about an agent, so the agent's owner
-   answers it as little as whoever asks.
+4. Of what lets one agent go, and of a question about it (an operation that ends with its answer), the
+   agent's owner decides as little as whoever asks.
 5. An operation shows itself to those who may see its approval; to everybody else it does not exist.
 
 Belongs to one event loop. ``start`` once, then ``run`` beside it.
@@ -221,6 +221,7 @@ class Operations:
             canonical=canonical,
             summary=release_sentence(caller.name, order, contained),
             agent=contained.directive.target.agent,
+            owner=self._owner(contained.directive.target.agent),  # law 4
         )
 
     async def activate(
@@ -289,7 +290,6 @@ class Operations:
         """
         require_confirmation_request(caller)
         need = need_of_confirmation(self._rules)
-        spec = self._policy.state.bundle.agents.get(asked.agent)
         request = self._request(
             Action.CONFIRM,
             need,
@@ -298,7 +298,7 @@ class Operations:
             canonical=asked.canonical(),
             summary=question_sentence(caller.name, asked),
             agent=asked.agent,
-            owner=spec.owner if spec is not None else "",
+            owner=self._owner(asked.agent),
         )
         return AskPreview(request=request, need=need)
 
@@ -385,6 +385,11 @@ class Operations:
     def _rules(self) -> ApprovalRules:
         return self._policy.state.bundle.approvals
 
+    def _owner(self, agent: str) -> str:
+        """Return the human behind *agent*, or nothing."""
+        spec = self._policy.state.bundle.agents.get(agent)
+        return spec.owner if spec is not None else ""
+
     async def _ask(
         self,
         action: Action,
@@ -395,6 +400,7 @@ class Operations:
         canonical: bytes,
         summary: str,
         agent: str = "",
+        owner: str = "",
     ) -> Operation:
         request = self._request(
             action,
@@ -404,6 +410,7 @@ class Operations:
             canonical=canonical,
             summary=summary,
             agent=agent,
+            owner=owner,
         )
         return operation_of(await self._approvals.open_action(request))
 

@@ -45,6 +45,7 @@ async def _impostor(bed: Testbed, **hello: Any) -> AsyncIterator[Any]:
         {"gate": "a/b", "agents": ["evil"]},
         {"gate": "", "agents": ["evil"]},
         {"gate": "control\n", "agents": ["evil"]},
+        {"gate": "control", "agents": ["evil"]},
         {"gate": "evil", "agents": ["al pha"]},
         {"gate": "evil", "agents": ["alpha", "../beta"]},
     ],

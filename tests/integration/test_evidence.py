@@ -19,7 +19,7 @@ import pytest
 from google.protobuf import json_format, timestamp_pb2
 
 from sidecar.api.v1 import audit_pb2
-from sidecar.audit.evidence import check_evidence, items_sha256
+from sidecar.audit.evidence import check_evidence, document_sha256
 from sidecar.canonical import canonicalise
 from sidecar.cli.views import entry_time
 from tests.support.clients import ControlClient, refused
@@ -45,7 +45,7 @@ def _document(pages: list[Any]) -> dict[str, Any]:
     """Return pages as the file that ``holdfast audit evidence`` writes."""
     items = [item for page in pages for item in page.items]
     heads = {head.log: head for page in pages for head in page.heads}
-    return {
+    document: dict[str, Any] = {
         "version": 1,
         "agent": pages[0].agent,
         "since": entry_time(pages[0].since),
@@ -68,10 +68,8 @@ def _document(pages: list[Any]) -> dict[str, Any]:
             }
             for item in items
         ],
-        "sha256": items_sha256(
-            (i.entry.log, i.entry.index, i.entry.json, list(i.hashes)) for i in items
-        ),
     }
+    return document | {"sha256": document_sha256(document)}
 
 
 async def _scene(bed: Testbed, name: str, calls: int = 3) -> None:
@@ -114,6 +112,22 @@ async def test_evidence_is_checked_without_the_host(bed: Testbed) -> None:
     assert kinds.count("decision") == 3
     assert {"contain", "release", "outcome"} <= set(kinds)
     assert SECRET not in json.dumps(document)
+
+
+async def test_taking_evidence_out_is_in_controls_log(bed: Testbed) -> None:
+    """One entry a page, with its SHA-256, by the name of whoever took it; a refusal takes nothing."""
+    name = bed.fresh_agent()
+    await _scene(bed, name)
+    async with bed.operator("alice") as alice, bed.operator("soar") as soar:
+        pages = await _pages(alice, name, page_size=2)
+        await refused(soar.audit.ExportEvidence(audit_pb2.ExportEvidenceRequest(agent=name)))
+        request = audit_pb2.ListEntriesRequest(kind="evidence", agent=name, page_size=1000)
+        answer = await alice.audit.ListEntries(request)
+
+    logged = [json.loads(entry.json) for entry in reversed(answer.entries)]
+    assert [entry["sha256"] for entry in logged] == [page.sha256 for page in pages]
+    assert [entry["items"] for entry in logged] == [len(page.items) for page in pages]
+    assert {entry["operator"] for entry in logged} == {"alice"}
 
 
 async def test_pages_lead_to_one_checkpoint_a_log_though_the_logs_grow(bed: Testbed) -> None:
@@ -196,6 +210,10 @@ def _other_window(document: dict[str, Any]) -> None:
     document["until"] = document["since"]
 
 
+def _other_agent(document: dict[str, Any]) -> None:
+    document["agent"] = "somebody-else"
+
+
 def _no_head(document: dict[str, Any]) -> None:
     del document["heads"][0]
 
@@ -208,7 +226,7 @@ def _more(document: dict[str, Any]) -> None:
     "change",
     [
         _flip, _drop, _swap_paths, _swap_indexes, _repeat, _reorder, _other_log, _smaller_tree,
-        _flip_signature, _swap_heads, _other_window, _no_head, _more,
+        _flip_signature, _swap_heads, _other_window, _other_agent, _no_head, _more,
     ],
     ids=lambda change: change.__name__.strip("_"),
 )  # fmt: skip
@@ -224,10 +242,7 @@ async def test_g01_g02_changed_evidence_does_not_pass(
     changed = copy.deepcopy(document)
     change(changed)
     fitted = copy.deepcopy(changed)
-    fitted["sha256"] = items_sha256(
-        (i["log"], i["index"], i["entry"].encode(), [base64.b64decode(n) for n in i["path"]])
-        for i in fitted["items"]
-    )
+    fitted["sha256"] = document_sha256(fitted)
 
     reports = [
         check_evidence(changed, verifier_keys=_keys(bed)),

@@ -177,6 +177,15 @@ def test_a_gate_of_many_agents_is_named_after_its_host(monkeypatch):
     assert settings.gate_name([f"agent-{number}" for number in range(20)]) == "host-7"
 
 
+def test_no_gate_is_called_as_controls_log_is(monkeypatch):
+    """Control looks for its own log under that name: a gate's would be seen by nobody."""
+    monkeypatch.setattr("socket.gethostname", lambda: "host-7")
+
+    assert Settings.load(environ={}).gate_name(["control"]) == "host-7"
+    with pytest.raises(ConfigurationError, match=r"HOLDFAST_GATE_ID.*but not control"):
+        Settings.load(environ={"HOLDFAST_GATE_ID": "control"})
+
+
 def test_a_gate_that_nothing_can_name_says_so(monkeypatch):
     """Neither agents nor host fit."""
     monkeypatch.setattr("socket.gethostname", lambda: "ho st")

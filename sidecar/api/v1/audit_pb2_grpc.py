@@ -112,7 +112,8 @@ class AuditServiceServicer(object):
         is in the log that the attached checkpoint signs, so that somebody else can check it offline. Of a
         gate's log this is what it recorded of the agent, of control's log what concerns the agent, with the
         redaction that the entries have there. A log that cannot be read is an error. A page may be short,
-        or empty, and not the last one.
+        or empty, and not the last one. Each page is recorded in control's log (kind `evidence`) before it
+        leaves.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -81,7 +81,7 @@ class IncidentServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def ListIncidents(self, request, context):
-        """Lists incidents, newest first, without their timelines.
+        """Lists incidents, newest first, without their timelines. A page may be short.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from sidecar.audit.evidence import check_evidence, items_sha256
+from sidecar.audit.evidence import check_evidence, document_sha256, items_sha256
 from sidecar.audit.export import extract
 from sidecar.audit.index_sqlite import AuditIndex, token_after, token_before
 from sidecar.audit.log import AuditLog
@@ -39,13 +39,21 @@ async def _log(open_log: Callable[..., AuditLog], count: int = 40) -> AuditLog:
 def _extract(directory: Path, tmp_path: Path, **fields: Any) -> Any:
     index = AuditIndex.open(directory, path=tmp_path / "index.db")
     index.catch_up()
+    root = base64.b64decode(checkpoint_text(directory).split("\n")[2])
     try:
         return extract(
             index,
             directory,
-            EntryFilter(agent="alpha"),
+            fields.pop("wanted", EntryFilter(agent="alpha")),
             fields.pop("keep", lambda _: True),
-            **{"after": -1, "size": signed_size(directory), "limit": 500, "most": 5000, **fields},
+            **{
+                "after": -1,
+                "size": signed_size(directory),
+                "root": root,
+                "limit": 500,
+                "most": 5000,
+                **fields,
+            },
         )
     finally:
         index.close()
@@ -53,7 +61,7 @@ def _extract(directory: Path, tmp_path: Path, **fields: Any) -> Any:
 
 def _document(directory: Path, log: AuditLog, tmp_path: Path) -> dict[str, Any]:
     found = _extract(directory, tmp_path)
-    return {
+    document: dict[str, Any] = {
         "version": 1,
         "agent": "alpha",
         "since": _WINDOW[0],
@@ -75,16 +83,13 @@ def _document(directory: Path, log: AuditLog, tmp_path: Path) -> dict[str, Any]:
             }
             for item in found.items
         ],
-        "sha256": items_sha256(("gate", i.seq, i.line, i.path) for i in found.items),
     }
+    return document | {"sha256": document_sha256(document)}
 
 
 def _fit(document: dict[str, Any]) -> None:
     """Make the SHA-256 fit what the document holds now, as a forger would."""
-    document["sha256"] = items_sha256(
-        (i["log"], i["index"], i["entry"].encode(), [base64.b64decode(n) for n in i["path"]])
-        for i in document["items"]
-    )
+    document["sha256"] = document_sha256(document)
 
 
 async def test_untouched_evidence_passes(
@@ -158,10 +163,13 @@ async def test_pages_follow_each_other_in_a_tree_that_grows(
     log = await _log(open_log)
     size = signed_size(log.directory)
     checkpoint = checkpoint_text(log.directory)
+    root = bytes.fromhex(verify_checkpoint(checkpoint, vkey=log.vkey).root)
     items: list[Any] = []
     after, whole = -1, False
     while not whole:
-        found = _extract(log.directory, tmp_path, after=after, size=size, limit=3, most=5)
+        found = _extract(
+            log.directory, tmp_path, after=after, size=size, root=root, limit=3, most=5
+        )
         items += found.items
         after, whole = found.looked_to, found.is_whole
         await log.durable(log.append({"kind": "decision", "agent": "alpha", "decision_id": "l"}))
@@ -179,8 +187,8 @@ async def test_pages_follow_each_other_in_a_tree_that_grows(
             }
             for i in items
         ],
-        "sha256": items_sha256(("gate", i.seq, i.line, i.path) for i in items),
     }  # fmt: skip
+    _fit(document)
     report = check_evidence(document, verifier_keys=[log.vkey])
 
     assert report.ok, report.problems
@@ -200,6 +208,82 @@ async def test_extract_keeps_what_it_is_told_to_and_refuses_a_log_that_was_cut(
     with pytest.raises(IntegrityError):
         _extract(log.directory, tmp_path, size=signed_size(log.directory) + 1)
     await log.aclose()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"agent": "beta"}, {"since": "1999-01-01T00:00:00.000000000Z"},
+        {"until": "2101-01-01T00:00:00.000000000Z"},
+    ],
+    ids=["agent", "since", "until"],
+)  # fmt: skip
+async def test_g02_sha256_that_was_kept_holds_agent_and_window(
+    open_log: Callable[..., AuditLog], fast_dir: Path, tmp_path: Path, change: dict[str, str]
+) -> None:
+    """Evidence of one hour is no evidence that nothing happened in the hour before."""
+    log = await _log(open_log)
+    document = _document(log.directory, log, tmp_path)
+    kept = document["sha256"]
+    document |= change
+    _fit(document)
+
+    report = check_evidence(document, verifier_keys=[log.vkey], sha256=kept)
+
+    assert not report.ok
+    assert "the SHA-256 is not the one that was kept elsewhere" in report.problems
+    await log.aclose()
+
+
+async def test_g01_entries_of_one_agent_do_not_prove_anything_of_another(
+    open_log: Callable[..., AuditLog], fast_dir: Path, tmp_path: Path
+) -> None:
+    """Another name on the file, the SHA-256 made to fit: the entries themselves say whose they are."""
+    log = await _log(open_log)
+    rule = {"kind": "revoke_tokens", "rule": {"agent": "alpha", "author": "bob"}}
+    everything = {"kind": "contain", "directive": {"target": {"kind": "all"}}}
+    for entry in (rule, everything):
+        ticket = log.append(entry)
+    await log.durable(ticket)
+    await log.checkpoint()
+    document = _document(log.directory, log, tmp_path)
+    found = _extract(
+        log.directory, tmp_path, wanted=EntryFilter(kinds=("revoke_tokens", "contain"))
+    )
+    document["items"] = [
+        {
+            "log": "gate", "index": i.seq, "entry": i.line.decode(),
+            "path": [base64.b64encode(node).decode() for node in i.path],
+        }
+        for i in found.items
+    ]  # fmt: skip
+    _fit(document)
+    as_it_is = check_evidence(document, verifier_keys=[log.vkey])
+    document["agent"] = "beta"
+    _fit(document)
+
+    renamed = check_evidence(document, verifier_keys=[log.vkey])
+
+    assert as_it_is.ok, as_it_is.problems
+    assert renamed.problems == (f"entry {found.items[0].seq} of gate is about another agent",)
+    await log.aclose()
+
+
+async def test_g01_what_does_not_prove_is_not_handed_out(
+    open_log: Callable[..., AuditLog], fast_dir: Path, tmp_path: Path
+) -> None:
+    """An entry that was changed on the disk, and a head of another log, are errors and no evidence."""
+    log = await _log(open_log)
+    await log.aclose()
+    assert _extract(log.directory, tmp_path).items
+    for file in sorted((log.directory / "tile" / "entries").rglob("*")):
+        if file.is_file():
+            file.chmod(0o600)
+            file.write_bytes(file.read_bytes().replace(b'"d-4"', b'"d-5"'))
+
+    for fields in ({}, {"root": bytes(32), "keep": lambda fields: fields["decision_id"] == "d-6"}):
+        with pytest.raises(IntegrityError):
+            _extract(log.directory, tmp_path, **fields)
 
 
 async def test_sha256_is_over_canonical_proto3_json() -> None:

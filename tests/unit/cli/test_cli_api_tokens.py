@@ -15,6 +15,7 @@ import pytest
 import structlog
 
 from sidecar.api.v1 import api_token_pb2, api_token_pb2_grpc
+from sidecar.cli import api_tokens
 from sidecar.cli.exits import Exit
 from sidecar.clock import SystemClock
 from sidecar.control.admission import Admission, methods_of
@@ -23,7 +24,7 @@ from sidecar.control.identity import Identities, LocalIdentity, TokenIdentity
 from sidecar.control.interceptor import AuthorizationInterceptor
 from sidecar.control.pki import InsecureDevelopmentPki
 from sidecar.control.server import bind_tls, bind_unix, tls_credentials
-from sidecar.errors import HoldfastError
+from sidecar.errors import EnvironmentFailure, HoldfastError
 from sidecar.layout import StateLayout
 from sidecar.model import Operator
 from tests.support.processes import free_port
@@ -182,6 +183,18 @@ def test_a_file_is_taken_away_if_no_token_was_made(
     assert refused.code == Exit.USAGE
     assert "audit-read, contain" in refused.err
     assert not file.exists()
+
+
+def test_a_secret_that_is_lost_says_whose_it_was(tmp_path: Path) -> None:
+    """A full disk after the token was made: which one to revoke, and nothing of the secret."""
+    file = tmp_path / "soar.token"
+    file.touch()
+    with file.open("rb") as unwritable, pytest.raises(EnvironmentFailure) as failed:
+        api_tokens._write(unwritable.fileno(), "hfat_canary", token="apiTokens/qk3x7m2vhtzd")
+
+    assert "apiTokens/qk3x7m2vhtzd" in failed.value.message
+    assert "api-tokens revoke qk3x7m2vhtzd" in failed.value.hint
+    assert "canary" not in str(failed.value) + failed.value.hint
 
 
 def test_a_token_reaches_control_without_a_certificate(

@@ -38,6 +38,7 @@ class Recorder(
     def __init__(self) -> None:
         self.asked: list[Any] = []
         self.is_empty = False
+        self.note = ESC
         self.state = types_pb2.Operation.STATE_PENDING_APPROVAL
 
     async def GetAgentTimeline(self, request: Any, context: Any) -> Any:
@@ -56,7 +57,7 @@ class Recorder(
 
     async def GetIncident(self, request: Any, context: Any) -> Any:
         self.asked.append(request)
-        return incident_pb2.GetIncidentResponse(incident=_incident())
+        return incident_pb2.GetIncidentResponse(incident=_incident(self.note))
 
     async def ListIncidents(self, request: Any, context: Any) -> Any:
         self.asked.append(request)
@@ -97,14 +98,14 @@ def _radius() -> investigation_pb2.BlastRadius:
     )
 
 
-def _incident() -> incident_pb2.Incident:
+def _incident(note: str = ESC) -> incident_pb2.Incident:
     return incident_pb2.Incident(
         name=NAME,
         state=incident_pb2.Incident.STATE_OPEN,
         title=ESC,
         severity="HIGH",
         agent="banking",
-        notes=[incident_pb2.Incident.Note(author="soar", text=ESC)],
+        notes=[incident_pb2.Incident.Note(author="soar", text=note)],
         events=[_event()],
         blast_radius=_radius(),
         prompts=ESC,
@@ -271,3 +272,34 @@ def test_details_come_from_a_file_and_a_rehearsal_asks_nobody(
     assert control.asked[0].validate_only
     assert result.code == Exit.OK
     assert "may answer: bob" in result.out
+
+
+def test_g08_note_does_not_look_like_the_record_around_it(control: Recorder, holdfast) -> None:
+    """Each of its lines is marked as one of a note."""
+    control.note = "seen\n✓ CLOSED: a false alarm\nverdict  FALSE_POSITIVE"
+
+    shown = holdfast("incidents", "show", NAME).out.splitlines()
+
+    assert [line for line in shown if "CLOSED" in line or "FALSE" in line or "seen" in line] == [
+        "  | seen", "  | ✓ CLOSED: a false alarm", "  | verdict  FALSE_POSITIVE"
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("2026-11-22T14:00:00", "needs a zone"), ("2026-11-22", "needs a zone"),
+        ("0001-01-01T00:00:00+10:00", "between the years"),
+        ("9999-12-31T23:59:59-10:00", "between the years"), ("999999999d", "neither a time"),
+        ("-2h", "neither a time"), ("yesterday", "neither a time"),
+    ],
+    ids=["no-zone", "date", "first", "last", "long", "future", "word"],
+)  # fmt: skip
+def test_time_that_is_none_is_wrong_use(control: Recorder, holdfast, text: str, says: str) -> None:
+    """The flag is named, and nothing is asked."""
+    result = holdfast("investigate", "timeline", "banking", f"--since={text}")
+
+    assert result.code == Exit.USAGE
+    assert "--since" in result.err
+    assert says in result.err
+    assert control.asked == []

@@ -11,6 +11,7 @@ from sidecar.errors import PreconditionError, UntrustedInputError
 from sidecar.incidents.machine import opened, updated
 from sidecar.incidents.values import (
     MAX_NOTES,
+    MAX_NOTES_BYTES,
     MAX_TECHNIQUES,
     Gathered,
     Incident,
@@ -174,3 +175,16 @@ def test_fingerprint_tells_orders_apart(fields: dict[str, Any]) -> None:
     assert open_order(**fields).fingerprint("soar") != one.fingerprint("soar")
     assert one.fingerprint("bob") != one.fingerprint("soar")
     assert open_order(request_id="request-9").fingerprint("soar") == one.fingerprint("soar")
+
+
+def test_notes_are_bounded_together() -> None:
+    """Whoever reads an incident gets all its notes: few long ones fill it as many short ones do."""
+    longest = "\U0001f525" * 4000
+    incident = fresh(note=longest)
+    while sum(len(note.text.encode()) for note in incident.notes) <= MAX_NOTES_BYTES - 16_000:
+        incident = change(incident, note=longest)
+
+    with pytest.raises(PreconditionError, match="512 KiB"):
+        change(incident, note=longest)
+    assert change(incident, note="", is_closing=True).state is IncidentState.CLOSED
+    assert len(incident.notes) < MAX_NOTES

@@ -20,7 +20,8 @@ from sidecar.errors import (
     NotFoundError,
 )
 from sidecar.ids import SequentialIds
-from sidecar.incidents.service import Incidents
+from sidecar.incidents import service
+from sidecar.incidents.service import Incidents, UnusableStore
 from sidecar.incidents.store_sqlite import SqliteIncidents
 from sidecar.incidents.values import Gathered, IncidentState, OpenOrder, UpdateOrder
 from sidecar.model import Operator, OperatorKind, Role
@@ -279,3 +280,47 @@ async def test_store_that_breaks_later_raises_and_changes_nothing(desk: Desk, pa
         await desk.update(incident.id)
 
     assert (await desk.incidents.get(incident.id)).version == 1
+
+
+async def test_page_of_large_incidents_is_short_and_the_next_goes_on(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An agent that filled its record does not make the list unreadable; one at least is told."""
+    for number in range(4):
+        await desk.open(request_id=f"open-{number:04d}", title=str(number), note="x" * 4000)
+    monkeypatch.setattr(service, "_MAX_PAGE_BYTES", 9000)
+    monkeypatch.setattr(service, "_STEP", 3)
+    pages = [await desk.incidents.list()]
+    while pages[-1].next_before_seq is not None:
+        pages.append(await desk.incidents.list(before_seq=pages[-1].next_before_seq))
+    monkeypatch.setattr(service, "_MAX_PAGE_BYTES", 1)
+    one = await desk.incidents.list()
+
+    assert [[i.title for i in page.incidents] for page in pages] == [["3", "2"], ["1", "0"]]
+    assert [i.title for i in one.incidents] == ["3"]
+    assert one.next_before_seq is not None
+
+
+async def test_store_that_never_opened_says_why(tmp_path: Path) -> None:
+    """Every order and every question; nothing is logged of it."""
+    failure = EnvironmentFailure("incidents.db is corrupt", reason=ErrorReason.STORE_UNAVAILABLE)
+    log = _Log()
+    incidents = Incidents(
+        store=UnusableStore(failure), audit=log, clock=ManualClock(), ids=SequentialIds()
+    )
+    order = OpenOrder(request_id="request-1", agent="alpha", title="t")
+    update = UpdateOrder(request_id="request-2", incident_id="inc_1", note="n")
+
+    async def gather() -> Gathered:
+        raise AssertionError("nothing is gathered for what cannot be kept")
+
+    for attempt in (
+        incidents.open(order, SOAR, gather),
+        incidents.update(update, SOAR),
+        incidents.get("inc_1"),
+        incidents.list(),
+    ):
+        with pytest.raises(EnvironmentFailure) as failed:
+            await attempt
+        assert failed.value is failure
+    assert log.entries == []

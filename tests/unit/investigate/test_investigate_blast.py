@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from sidecar.investigate import blast
 from sidecar.investigate.blast import BlastCount
 from sidecar.investigate.values import BlastRadius, Event, Revealed, ToolFacts
 from sidecar.model import Effect, ToolClass
@@ -149,3 +150,34 @@ def test_sentence_says_what_it_comes_to() -> None:
     assert not some.is_truncated
     assert none.statement == "agent alpha asked for nothing in this window."
     assert denied.statement == ("agent alpha asked 1 time and was allowed nothing in this window.")
+
+
+def test_agent_cannot_make_its_record_too_large_to_be_read() -> None:
+    """The longest names in any number: what is told stays small, says so, and tells what matters."""
+    hosts = [f"{n:05d}.{'x' * 240}.example" for n in range(2000)]
+    radius = count(
+        *(call(f"tool{n % 40:02d}", hosts=(host,), session=f"s{n}" + "y" * 120)
+          for n, host in enumerate(hosts)),
+        *(call("z" * 120 + str(n), Effect.DENY) for n in range(2000)),
+        call(hosts=("last.example",)),
+    )  # fmt: skip
+
+    told = [*radius.destinations, *radius.sessions, *(use.tool for use in radius.tools)]
+    told += [host for use in radius.tools for host in use.destinations]
+    assert sum(map(len, told)) <= 4 * 64 * 1024
+    assert radius.is_truncated
+    assert "more than was looked at" in radius.statement
+    assert sum(use.allow_count for use in radius.tools) == 2001
+    assert radius.data_classes == ("mail",)
+    assert radius.humans == ("emma",)
+
+
+def test_memory_is_bounded_whatever_a_gate_writes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beyond it names are left out, and that is said; calls still count."""
+    monkeypatch.setattr(blast, "_MAX_KEPT_CHARS", 30)
+
+    radius = count(*(call(hosts=(f"h{n:02d}.example",)) for n in range(9)))
+
+    assert radius.destinations == ("h00.example", "h01.example")
+    assert radius.is_truncated
+    assert radius.decision_counts["ALLOW"] == 9

@@ -190,3 +190,22 @@ def test_no_entry_breaks_the_reader(kind: str, fields: dict[str, Any]) -> None:
     event = read(**{**fields, "kind": kind})
 
     assert event is None or event.kind == kind
+
+
+@pytest.mark.parametrize("result", [[], {}, 7, None, True], ids=repr)
+def test_p10_result_of_any_type_is_none_and_no_error(result: Any) -> None:
+    """One entry of a gate in the hands of an attacker does not end an investigation."""
+    fields = {"kind": "outcome", "agent": "alpha", "decision_id": DECISION_ID, "result": result}
+
+    assert outcome_of(fields, agent="alpha") == ("", "")
+    assert read(**fields, mark="late") is None
+
+
+@pytest.mark.parametrize(
+    "time", ["2026-13-01T00:00:00.000000000Z", "2026-00-01T00:00:00.000000000Z",
+             "0000-01-01T00:00:00.000000000Z"],
+    ids=["13", "0", "year"],
+)  # fmt: skip
+def test_p10_time_that_is_none_is_zero_and_no_error(time: str) -> None:
+    """It has the form of a time, and the whole log would be passed over for it."""
+    assert time_ns_of(time) == 0

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -260,3 +261,67 @@ async def test_g16_unknown_agent_and_empty_window(host: Host) -> None:
     assert host.traces.window(None, None).until_ns - host.traces.window(None, None).since_ns == (
         24 * 3600 * NS_PER_SECOND
     )
+
+
+@pytest.mark.parametrize("limit", [1, 100], ids=str)
+async def test_log_that_cannot_be_read_any_more_is_told_on_a_later_page(
+    host: Host, monkeypatch: pytest.MonkeyPatch, limit: int
+) -> None:
+    """What breaks between two pages, or does not fit on the first, is missing by name; told once."""
+    await host.write("one", *(call(n) for n in range(3)))
+    await host.write("two", *(call(n) for n in range(3, 6)))
+    for name in ("one", "two"):
+        host.serve(name, "alpha")
+    first = await host.timeline(limit=2)
+    read = host.host_logs.read
+
+    async def broken(log: str, work: Any) -> Any:
+        if log != "control":
+            raise OSError("the disk is gone")
+        return await read(log, work)
+
+    monkeypatch.setattr(host.host_logs, "read", broken)
+    told: list[Event] = []
+    token = first.next_page_token
+    while token:
+        page = await host.timeline(limit=limit, token=token)
+        told += page.events
+        token = page.next_page_token
+
+    assert [(event.kind, event.log) for event in told] == [
+        ("unreadable", "one"), ("unreadable", "two")
+    ]  # fmt: skip
+
+
+async def test_agent_whose_gates_are_not_known_is_not_said_to_have_done_nothing(host: Host) -> None:
+    """After control starts again, a gate that is gone is not known: neither are the agent's calls."""
+    await host.write("gate", call(1))
+    window = host.traces.window(None, None)
+    calls, is_cut = await host.traces.calls("alpha", window, limit=5)
+    before = await host.traces.blast_radius("alpha", window)
+    host.serve("gate", "alpha")
+    after = await host.traces.blast_radius("alpha", window)
+    _, is_cut_after = await host.traces.calls("alpha", window, limit=5)
+
+    assert (calls, is_cut, before.is_truncated) == ([], True, True)
+    assert before.statement == (
+        "nothing is known of the calls of agent alpha: no gate that serves it, or served it, has "
+        "connected since control started."
+    )
+    assert (is_cut_after, after.is_truncated, after.decision_counts["ALLOW"]) == (False, False, 1)
+
+
+async def test_gate_that_comes_back_with_another_log_is_read_there(host: Host) -> None:
+    """Its state was moved, or lost and made anew: the old log is not told as if it were the new one."""
+    await host.write("old", call(1, session="old"))
+    await host.write("new", call(2, session="new"))
+    gate = host.serve("old", "alpha")
+    host.gates.add(replace(gate, gate="gate"))
+    host.gates._served.pop("old")
+    before = (await host.timeline()).events
+    host.gates.add(replace(gate, gate="gate", audit_directory=host.root / "new"))
+
+    after = (await host.timeline()).events
+
+    assert [event.session for event in before] == ["old"]
+    assert [event.session for event in after] == ["new"]

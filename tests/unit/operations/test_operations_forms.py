@@ -211,3 +211,17 @@ def test_differences_that_nobody_can_read_are_not_shown_by_halves() -> None:
     assert len(activation_form(change)) < 40_000
     removed = change_between(load_bundle_from_files(files), old, [])
     assert {file.change for file in removed.files} == {"changed", "removed"}
+
+
+@pytest.mark.parametrize(
+    ("reason", "shown"),
+    [
+        ("x”) — granted by bob (“y", 'x") — granted by bob ("y'),
+        ("ok\u202egnp.exe\u200b", "ok\\u{202e}gnp.exe\\u{200b}"),
+    ],
+    ids=["quotes", "unseen"],
+)
+def test_reason_neither_ends_its_quotation_nor_hides_anything(reason: str, shown: str) -> None:
+    """An alert may have dictated it: what reads as ours is ours, and all of it can be seen."""
+    assert containment_sentence("soar", order(reason=reason)).endswith(f"(“{shown}”)")
+    assert release_sentence("alice", release(7, reason=reason), FAR).endswith(f"(“{shown}”)")

@@ -61,6 +61,25 @@ async def asked(desk: Desk, epoch: int, caller: Operator = ALICE, request_id: st
     return operation
 
 
+async def test_d01_owner_does_not_let_their_own_agent_go(office: Office) -> None:
+    """BOB is responsible for the agent: he is not the second human, by whatever name he comes."""
+    office.policy.known = (
+        *(one for one in office.policy.known if one is not BOB),
+        replace(BOB, emails=("emma@example.com",)),
+    )
+    async with office.open() as desk:
+        waiting = await asked(desk, await contained(desk))
+        owner = next(one for one in office.policy.known if one.name == "bob")
+        with pytest.raises(RefusedError) as refused:
+            await desk.vote(waiting, owner)
+        levels = desk.levels
+        await desk.vote(waiting, CAROL)
+
+        assert refused.value.reason is ErrorReason.SELF_APPROVAL
+        assert levels != []
+        assert (await desk.now(waiting)).state is OperationState.DONE
+
+
 async def test_e02_release_waits_for_a_second_human(office: Office) -> None:
     """Asking releases nothing; the grant of another human does, and everything says who did what."""
     async with office.open() as desk:
