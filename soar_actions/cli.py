@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import sys
 import uuid
 from pathlib import Path
@@ -18,7 +17,7 @@ from soar_actions.client.connection import Connection
 from soar_actions.client.grpc_transport import GrpcTransport
 from soar_actions.client.http import HttpTransport
 from soar_actions.client.transport import Transport
-from soar_actions.errors import ActionError, ErrorClass
+from soar_actions.errors import ActionError, ErrorClass, clean_text
 from soar_actions.run import HANDLERS, failure, run_action
 from soar_actions.show import declaration, declaration_text
 from soar_actions.steps import Status
@@ -34,9 +33,6 @@ _EXIT: Final = {
     ErrorClass.UNAVAILABLE: 5,
     ErrorClass.FAILED: 1,
 }
-_UNPRINTABLE: Final = re.compile(
-    "[\0-\x1f\x7f-\x9f\u2028\u2029\u200b-\u200f\u202a-\u202e\u2066-\u2069]"
-)
 
 
 @click.group()
@@ -223,30 +219,27 @@ def _development_pki() -> Path:
 
 
 def _text(result: dict[str, Any]) -> str:
-    lines = [f"{result['status']}: {_UNPRINTABLE.sub('?', result['summary'])}"]
+    lines = [f"{result['status']}: {result['summary']}"]
     error = result.get("error")
     if error and error["remedy"]:
-        lines.append(f"what to do: {_UNPRINTABLE.sub('?', error['remedy'])}")
+        lines.append(f"what to do: {error['remedy']}")
     operation = result.get("operation")
     if operation:
         lines += [
             f"operation: {operation['name']}, {operation['state']}",
-            f"fingerprint: {_UNPRINTABLE.sub('?', operation['fingerprint_words'])}",
+            f"fingerprint: {operation['fingerprint_words']}",
         ]
     if result.get("link"):
-        lines.append(f"decide at: {_UNPRINTABLE.sub('?', result['link'])}")
-    if result["status"] == Status.PENDING:
-        key = _UNPRINTABLE.sub("?", result["idempotency_key"])
-        lines.append(f"to learn how it ended, run it again with --key {key}")
+        lines.append(f"decide at: {result['link']}")
+    if result["status"] == Status.PENDING or (error and error["retryable"]):
+        lines.append(f"to learn how it ended, run it again with --key {result['idempotency_key']}")
     for target in result.get("targets", []):
-        lines.append(
-            f"  {target['agent']}: {target['status']}: {_UNPRINTABLE.sub('?', target['summary'])}"
-        )
+        lines.append(f"  {target['agent']}: {target['status']}: {target['summary']}")
     receipt = result.get("receipt")
     if receipt:
         lines.append(f"receipt: {receipt['directive']}, durable: {receipt['durable']}")
         lines += [f"  gate {gate['gate']}: {gate['state']}" for gate in receipt["gates"]]
-    return "\n".join(lines)
+    return "\n".join(map(clean_text, lines))
 
 
 def _exit_code(result: dict[str, Any]) -> int:

@@ -16,7 +16,8 @@ from typing import Final
 __all__ = ["ActionError", "ErrorClass", "clean_text"]
 
 _STEERS: Final = re.compile(
-    "[\0-\x1f\x7f-\x9f\u2028\u2029\u200b-\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
+    "[\0-\x1f\x7f-\x9f\u061c\u2028\u2029\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff\ud800-\udfff"
+    "\U000e0000-\U000e007f]"
 )
 _MAX_MESSAGE: Final = 1000
 

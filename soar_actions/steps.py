@@ -19,7 +19,7 @@ __all__ = ["Call", "Handler", "Result", "Status", "Steps"]
 class Status(str, Enum):  # noqa: UP042 - StrEnum is newer than the oldest platform
     """How an action ended. Only ``SUCCESS`` may be shown as success.
 
-    ``PENDING`` is no end: a human must decide first, and nothing has been done.
+    ``PENDING`` is no end: a human must decide first, and what waits has not been done.
     """
 
     SUCCESS = "SUCCESS"

@@ -22,6 +22,7 @@ Laws:
 
 from __future__ import annotations
 
+import contextlib
 import hmac
 import os
 import re
@@ -104,9 +105,10 @@ class WebhookCheck:
         """Remove ids that are older than ``KEEP_S``, and return how many; call it once a day."""
         count = 0
         for entry in os.scandir(self._memory):
-            if entry.stat(follow_symlinks=False).st_mtime < time.time() - KEEP_S:
-                Path(entry.path).unlink(missing_ok=True)
-                count += 1
+            with contextlib.suppress(FileNotFoundError):  # another process forgets as well
+                if entry.stat(follow_symlinks=False).st_mtime < time.time() - KEEP_S:
+                    os.unlink(entry.path)
+                    count += 1
         return count
 
     def _is_signed(self, notice: str, moment: str, signature: str, body: bytes) -> bool:
@@ -125,9 +127,13 @@ class WebhookCheck:
         except FileExistsError:
             return False
         os.close(descriptor)
-        place = os.open(self._memory, os.O_RDONLY)
         try:
-            os.fsync(place)  # law 3: the name is on disk before anybody acts
-        finally:
-            os.close(place)
+            place = os.open(self._memory, os.O_RDONLY)
+            try:
+                os.fsync(place)  # law 3: the name is on disk before anybody acts
+            finally:
+                os.close(place)
+        except OSError:  # nobody was told, so the next delivery is not a repetition
+            os.unlink(self._memory / notice)
+            raise
         return True

@@ -22,11 +22,12 @@ LEVEL: Final = Parameter(
     default="FREEZE",
     choices=LEVELS,
 )
+AFTER_KILL: Final = "tokens that a KILL revoked and runtimes that it stopped do not come back"
 CONTAIN_AGENT: Final = tightens(
     "contain agent",
     "Hold an agent at a containment level. Bites on its very next tool call; the answer is a signed "
     "receipt that lists every gate.",
-    reversal="release agent, granted by a human",
+    reversal=f"release agent, granted by a human; {AFTER_KILL}",
     parameters=(AGENT, LEVEL, REASON, TTL),
     outputs=(*ORDERED, REPEATED, *HELD_OUTPUTS),
     mappings=Mappings(

@@ -7,7 +7,7 @@ from typing import Final
 
 from soar_actions.catalogue.action import FieldType, Mappings, Output, Parameter
 from soar_actions.catalogue.common import AGENT, REASON, TTL
-from soar_actions.catalogue.contain_agent import LEVEL
+from soar_actions.catalogue.contain_agent import AFTER_KILL, LEVEL
 from soar_actions.catalogue.kinds import tightens
 from soar_actions.catalogue.outputs import HELD_OUTPUTS
 
@@ -17,7 +17,11 @@ CONTAIN_AGENTS: Final = tightens(
     "contain agents",
     "Hold several agents at a containment level. Every agent is listed with its own outcome: one that "
     "fails stops no other, and then the status is PARTIAL, never SUCCESS.",
-    reversal="release agent for each, granted by a human",
+    reversal=f"release agent for each, granted by a human; {AFTER_KILL}",
+    idempotency="One key for each step of a playbook run. Each agent's order has a key of its own, "
+    "made from this one and the agent. The same key again orders nothing twice for an agent that it "
+    "was used for (with another level, reason or lifetime that is a conflict), and holds agents that "
+    "are new in the list. Adapters make it from the platform's run, the action and the parameters.",
     parameters=(
         Parameter(
             name="agents",

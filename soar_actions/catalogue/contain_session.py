@@ -7,7 +7,7 @@ from typing import Final
 
 from soar_actions.catalogue.action import Mappings
 from soar_actions.catalogue.common import AGENT, REASON, SESSION, TTL
-from soar_actions.catalogue.contain_agent import LEVEL
+from soar_actions.catalogue.contain_agent import AFTER_KILL, LEVEL
 from soar_actions.catalogue.kinds import tightens
 from soar_actions.catalogue.outputs import HELD_OUTPUTS, ORDERED, REPEATED
 
@@ -17,7 +17,7 @@ CONTAIN_SESSION: Final = tightens(
     "contain session",
     "Hold one session of an agent at a containment level; its other sessions go on. A session is named "
     "by the agent itself: against an agent that may lie, contain the agent.",
-    reversal="release agent by epoch, granted by a human",
+    reversal=f"release agent by epoch, granted by a human; {AFTER_KILL}",
     parameters=(AGENT, SESSION, LEVEL, REASON, TTL),
     outputs=(*ORDERED, REPEATED, *HELD_OUTPUTS),
     mappings=Mappings(

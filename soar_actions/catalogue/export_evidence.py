@@ -33,8 +33,9 @@ EXPORT_EVIDENCE: Final = reads(
     outputs=(
         Output("evidence", "Control's answers as they came: entries, proofs, signed tree heads.",
                {"agent": "banking", "pages": []}, FieldType.OBJECT),
-        Output("sha256", "SHA-256 of `evidence` as JSON with sorted keys and no spaces, for a chain "
-               "of custody.", "9f86d081884c7d65…", contains="sha256"),
+        Output("sha256", "SHA-256 of `evidence` as JSON in UTF-8 with sorted keys, no spaces and no "
+               "escape that JSON does not need, for a chain of custody.", "9f86d081884c7d65…",
+               contains="sha256"),
         Output("page_sha256[]", "SHA-256 of each page's items, as control computed it.",
                "9f86d081884c7d65…", contains="sha256"),
         Output("count", "How many entries.", 12, FieldType.NUMBER),

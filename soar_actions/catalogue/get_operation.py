@@ -14,8 +14,9 @@ __all__ = ["GET_OPERATION"]
 
 GET_OPERATION: Final = reads(
     "get operation",
-    "Tell how an action stands that a human must grant: PENDING while it waits, SUCCESS once it has "
-    "ended, however it ended. A playbook branches on `operation.state`, or on `is_granted`.",
+    "Tell how an action stands that a human must grant: PENDING while it waits, PARTIAL if what it "
+    "gave is not whole, SUCCESS once it has ended otherwise, also if it was refused. A playbook "
+    "branches on `operation.state`: DONE alone means that it was carried out.",
     parameters=(
         Parameter(
             name="operation",
@@ -37,7 +38,8 @@ GET_OPERATION: Final = reads(
     outputs=(
         *HELD_OUTPUTS,
         Output("is_final", "Whether it has ended.", False, FieldType.BOOLEAN),
-        Output("is_granted", "Whether humans granted it.", False, FieldType.BOOLEAN),
+        Output("is_granted", "Whether humans granted it; it can have FAILED all the same.", False,
+               FieldType.BOOLEAN),
         Output("receipt.epoch", "What a containment gave.", 42, FieldType.NUMBER,
                contains="holdfast epoch"),
         *directive_outputs("directive."),

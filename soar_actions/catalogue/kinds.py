@@ -37,6 +37,11 @@ _SECOND: Final = (
     "status is PENDING and the directive holds."
 )
 
+_BY_NAME: Final = (
+    "Named otherwise than by its epoch, each directive has a key of its own, made from this one and "
+    "its epoch: run again, the end of none is asked for twice, but that of one ordered since is."
+)
+
 
 def reads(
     name: str,
@@ -80,6 +85,7 @@ def tightens(
     outputs: tuple[Output, ...],
     tier: Tier = Tier.HIGH,
     can_be_held: bool = True,
+    idempotency: str = KEY_RECIPE,
     errors: tuple[ErrorNote, ...] = (),
     mappings: Mappings = _NOTHING,
     deadline_s: int = 30,
@@ -97,7 +103,7 @@ def tightens(
         reversal=reversal,
         permission="contain",
         retry=RetryClass.WITH_SAME_KEY,
-        idempotency=KEY_RECIPE,
+        idempotency=idempotency,
         parameters=(*parameters, IDEMPOTENCY_KEY),
         outputs=outputs,
         errors=(KEY_CONFLICT, *errors, *(HELD_ERRORS if can_be_held else ()), *COMMON_ERRORS),
@@ -125,7 +131,7 @@ def loosens(
         reversal=reversal,
         permission="release",
         retry=RetryClass.WITH_SAME_KEY,
-        idempotency=KEY_RECIPE,
+        idempotency=f"{KEY_RECIPE} {_BY_NAME}",
         parameters=(*parameters, IDEMPOTENCY_KEY),
         outputs=RELEASE_OUTPUTS,
         errors=RELEASE_ERRORS,

@@ -61,7 +61,8 @@ RECEIPT: Final = (
     Output("receipt.target", "Whom or what it holds.", "agent banking"),
     Output("receipt.level", "How tightly.", "KILL"),
     Output("receipt.durable", "It survives a power cut.", True, FieldType.BOOLEAN),
-    Output("receipt.contained", "Every live gate enforces it.", True, FieldType.BOOLEAN),
+    Output("receipt.contained", "It stands, a gate enforces it, and so does every connected one.", True,
+           FieldType.BOOLEAN),
     Output("receipt.gates[].gate", "Gate id.", "banking"),
     Output("receipt.gates[].state", "ENFORCED, LAGGARD or DISCONNECTED.", "ENFORCED"),
     Output("receipt.gates[].ack_time", "When the gate had acknowledged.", _TIME, FieldType.TIME),
@@ -77,7 +78,8 @@ RECEIPT: Final = (
 )  # fmt: skip
 ORDERED: Final = (
     *RECEIPT,
-    Output("laggards[]", "Gates that do not enforce it yet; the status is PARTIAL then.", "banking"),
+    Output("laggards[]", "Gates that do not enforce it yet; the status is PARTIAL if one of them is "
+           "connected. One that is not denies by itself once control is silent.", "banking"),
     Output("unknown_agents[]", "Agents it names that nothing declares or serves, perhaps misspelt; "
            "the status is PARTIAL then.", "bankng", contains="holdfast agent"),
 )  # fmt: skip

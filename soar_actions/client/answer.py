@@ -35,6 +35,7 @@ CLASS_OF_CODE: Final[Mapping[str, ErrorClass]] = {
     "resource_exhausted": ErrorClass.UNAVAILABLE,
 }
 """By Connect's code, which is gRPC's in lower case; everything else has ``FAILED``."""
+_OTHER_CODES: Final = frozenset({"canceled", "data_loss", "internal", "unimplemented", "unknown"})
 _BUSY: Final = frozenset({408, 425, 429, 502, 503, 504})
 _NOT_CONTROL: Final = (
     "check the endpoint: it names the JSON API of control (port 7445), nothing else"
@@ -67,7 +68,7 @@ def data_of(answer: Answer) -> Mapping[str, Any]:
     data = _json_object(answer)
     if answer.status in (200, 202) and data is not None:
         return data
-    if data is not None and isinstance(data.get("code"), str):
+    if data is not None and _is_of_control(data):
         raise _error_of(data)
     if answer.status in _BUSY:
         raise ActionError(
@@ -104,6 +105,16 @@ def _json_object(answer: Answer) -> Mapping[str, Any] | None:
 
 def _no_constant(text: str) -> None:
     raise ValueError(text)
+
+
+def _is_of_control(data: Mapping[str, Any]) -> bool:
+    """Whether *data* is an error of control, and not of a gateway before it (law 1)."""
+    code = data.get("code")
+    if not isinstance(code, str):
+        return False
+    return (
+        code in CLASS_OF_CODE or code in _OTHER_CODES or bool(_error_info(data.get("details"))[0])
+    )
 
 
 def _error_of(data: Mapping[str, Any]) -> ActionError:

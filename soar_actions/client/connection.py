@@ -36,7 +36,8 @@ SETTINGS: Final = (
 _DEFAULT_PORT: Final = 7445
 _MAX_FILE: Final = 256 * 1024
 _WEAKENS: Final = re.compile(r"verif|insecure|unsafe|ssl|tls|skip|trust|self_?signed", re.I)
-_HOST: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,251}[A-Za-z0-9])?|[0-9A-Fa-f:.]{2,45}")
+_LABEL: Final = r"[A-Za-z0-9](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9])?"
+_HOST: Final = re.compile(rf"(?=.{{1,253}}\Z){_LABEL}(?:\.{_LABEL})*|(?=.*:)[0-9A-Fa-f:.]{{2,45}}")
 _TOKEN: Final = re.compile(r"[!-~]{1,512}")
 _PEM: Final = re.compile(r"-----BEGIN ([A-Z0-9 ]+)-----(.*?)-----END \1-----", re.S)
 
@@ -216,7 +217,10 @@ def _read(name: str, text: str) -> str:
         raise _bad(name, "is neither PEM text nor an absolute path", "paste the whole PEM text")
     try:
         with path.open("rb") as file:
-            return file.read(_MAX_FILE).decode("ascii")
+            data = file.read(_MAX_FILE + 1)
+        if len(data) > _MAX_FILE:  # its last certificates would be left out, and nobody told
+            raise _bad(name, f"names a file of more than {_MAX_FILE // 1024} KiB", "give less")
+        return data.decode("ascii")
     except (OSError, UnicodeDecodeError) as exc:
         why = exc.strerror if isinstance(exc, OSError) else "it is not text"
         raise _bad(name, f"names a file that cannot be read: {why}", "check the path") from None

@@ -5,8 +5,9 @@ Laws:
 
 1. TLS from end to end, also through a proxy (CONNECT), and a redirect is an error.
 2. An attempt ends at its deadline by the clock on the wall, even if a server sends a byte a second
-   or the name service hangs: it runs in a thread of its own, which is left behind.
-3. The credential is in a header, never in a URL, and in no error.
+   or the name service hangs: it runs in a thread of its own, which is left behind and sends nothing
+   any more.
+3. The credential is in a header, never in a URL, in no error, and in no trace of ``http.client``.
 """
 
 from __future__ import annotations
@@ -90,6 +91,8 @@ class _Attempt:
         self._call = call
         self._seconds = seconds
         self._http = _http_connection(connection, context, seconds)
+        self._socket: socket.socket | None = None
+        self._is_late = False
         self._answer: Answer | None = None
         self._error: BaseException | None = None
 
@@ -98,6 +101,7 @@ class _Attempt:
         thread.start()
         thread.join(self._seconds)
         if thread.is_alive():
+            self._is_late = True
             self._hang_up()
             raise _late()
         if self._error is not None:
@@ -127,18 +131,25 @@ class _Attempt:
         if self._connection.api_token:
             headers["Authorization"] = f"Bearer {self._connection.api_token.reveal()}"
         body = json.dumps(self._call.body, ensure_ascii=True, allow_nan=False).encode("ascii")
+        self._http.connect()
+        self._socket = self._http.sock  # later the response may have taken it
+        if self._is_late:
+            raise TimeoutError
         self._http.request("POST", f"/{_PACKAGE}.{self._call.method}", body=body, headers=headers)
         response = self._http.getresponse()
+        content = response.read(MAX_ANSWER + 1)
+        if response.length and len(content) <= MAX_ANSWER:
+            raise http.client.IncompleteRead(content)  # it broke off: it is not known what was done
         return Answer(
             status=response.status,
             content_type=response.getheader("Content-Type", ""),
             content_encoding=response.getheader("Content-Encoding", ""),
-            body=response.read(MAX_ANSWER + 1),
+            body=content,
         )
 
     def _hang_up(self) -> None:
         """End what the thread waits for, so that it does not stay for long."""
-        held = self._http.sock
+        held = self._socket or self._http.sock
         if held is not None:
             with contextlib.suppress(OSError):
                 socket.socket.shutdown(held, socket.SHUT_RDWR)
@@ -149,9 +160,7 @@ def _http_connection(
 ) -> http.client.HTTPSConnection:
     proxy = connection.proxy.reveal() or _environment_proxy(connection)
     if not proxy:
-        return http.client.HTTPSConnection(
-            connection.host, connection.port, timeout=seconds, context=context
-        )
+        return _quiet(connection.host, connection.port, seconds, context)
     parts = urlsplit(proxy if "://" in proxy else f"http://{proxy}")
     try:
         port = parts.port or 80
@@ -168,8 +177,17 @@ def _http_connection(
     if parts.username:
         login = f"{unquote(parts.username)}:{unquote(parts.password or '')}".encode()
         headers["Proxy-Authorization"] = f"Basic {base64.b64encode(login).decode()}"
-    made = http.client.HTTPSConnection(parts.hostname, port, timeout=seconds, context=context)
+    made = _quiet(parts.hostname, port, seconds, context)
     made.set_tunnel(connection.host, connection.port, headers)
+    return made
+
+
+def _quiet(
+    host: str, port: int, seconds: float, context: ssl.SSLContext
+) -> http.client.HTTPSConnection:
+    """Return a connection that prints nothing, also where a platform traces all of ``http.client``."""
+    made = http.client.HTTPSConnection(host, port, timeout=seconds, context=context)
+    made.set_debuglevel(0)
     return made
 
 

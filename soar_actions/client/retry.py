@@ -55,15 +55,18 @@ def with_retries(
     begin = clock()
     count = 0
     last: ActionError | None = None
-    while count < max_attempts and deadline - clock() >= _LEAST_S:
+    while count < max_attempts:
         if count:
             pause = min(_FIRST_PAUSE_S * 2 ** (count - 1), _LONGEST_PAUSE_S) * (0.5 + jitter())
             if clock() + pause >= deadline - _LEAST_S:
                 break
             sleep(pause)
+        left_s = deadline - clock()
+        if left_s < _LEAST_S:
+            break
         count += 1
         try:
-            return attempt(min(attempt_s, deadline - clock()))
+            return attempt(min(attempt_s, left_s))
         except ActionError as exc:
             if not exc.is_retryable:
                 raise

@@ -27,6 +27,7 @@ def tls_context(connection: Connection) -> ssl.SSLContext:
     except (ssl.SSLError, ValueError) as exc:
         raise _bad("ca_certificate") from exc
     context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.hostname_checks_common_name = False  # a common name is no host name (RFC 9525)
     # Python 3.13 also wants extensions (key identifiers) that many a private CA leaves out. Signature,
     # chain, time, usage and name are checked by every Python alike, and so is the same certificate.
     context.verify_flags &= ~ssl.VERIFY_X509_STRICT
@@ -37,16 +38,24 @@ def tls_context(connection: Connection) -> ssl.SSLContext:
 
 def _load_credential(context: ssl.SSLContext, connection: Connection) -> None:
     """Load the client certificate: OpenSSL takes it from a file only, so it is one for a moment."""
-    descriptor, path = tempfile.mkstemp(prefix="holdfast-", suffix=".pem")  # mode 0600
     try:
-        with os.fdopen(descriptor, "w", encoding="ascii") as file:
-            file.write(connection.client_key.reveal() + connection.client_certificate)
-        # A password that is none: otherwise OpenSSL would ask a terminal for one, and wait.
-        context.load_cert_chain(path, password=lambda: b"")
+        descriptor, path = tempfile.mkstemp(prefix="holdfast-", suffix=".pem")  # mode 0600
+        try:
+            with os.fdopen(descriptor, "w", encoding="ascii") as file:
+                file.write(connection.client_key.reveal() + connection.client_certificate)
+            # A password that is none: otherwise OpenSSL would ask a terminal for one, and wait.
+            context.load_cert_chain(path, password=lambda: b"")
+        finally:
+            os.unlink(path)
     except (ssl.SSLError, ValueError) as exc:
         raise _bad("client_certificate or client_key") from exc
-    finally:
-        os.unlink(path)
+    except OSError as exc:
+        raise ActionError(
+            ErrorClass.FAILED,
+            f"the client certificate cannot be put into a temporary file: {exc.strerror}",
+            reason="NO_TEMPORARY_FILE",
+            remedy="give the platform a folder for temporary files, or use an api_token",
+        ) from None
 
 
 def tls_error(exc: ssl.SSLError) -> ActionError:

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from soar_actions.errors import ActionError
+from soar_actions.errors import ActionError, clean_text
 from soar_actions.handlers.contain_agent import contain_agent
 from soar_actions.handlers.reading import derived_key
 from soar_actions.steps import Result, Status, Steps
@@ -66,7 +66,7 @@ def _one(agent: str, values: Mapping[str, str], key: str) -> Any:
     return {
         **empty,
         "status": result.status.value,
-        "summary": result.summary,
+        "summary": clean_text(result.summary),
         "epoch": receipt.get("epoch", 0),
         "laggards": data.get("laggards", []),
         "retryable": False,

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from soar_actions.handlers.held import operation_data, pending
-from soar_actions.handlers.reading import flag, has, message, texts
+from soar_actions.handlers.proof import laggards_of, proved
+from soar_actions.handlers.reading import flag, has, message, required, texts
 from soar_actions.handlers.render import receipt_data
 from soar_actions.steps import Call, Result, Status, Steps
 
@@ -19,8 +20,8 @@ def contain(
 ) -> Steps:
     """Hold *target* at *level*; *said* is the sentence for it.
 
-    PARTIAL if a live gate has not enforced it, the order is not durable, or nobody knows the agent it
-    names (a misspelt one would otherwise look contained); PENDING if another human must grant it first.
+    PARTIAL if its receipt is not whole, or nobody knows the agent it names (a misspelt one would
+    otherwise look contained); PENDING if another human must grant it first.
     """
     body: dict[str, Any] = {
         "requestId": key,
@@ -37,26 +38,23 @@ def contain(
 def _result(answer: Mapping[str, Any], said: str) -> Result:
     operation = message(answer, "operation")
     if not has(answer, "receipt"):
-        return pending(operation)
+        return pending(required(answer, "operation"))
     receipt = receipt_data(message(answer, "receipt"))
-    laggards = [item["gate"] for item in receipt["gates"] if item["state"] != "ENFORCED"]
-    if laggards:
-        said += f"; not yet enforced by: {', '.join(laggards)}"
-    if not receipt["durable"]:
-        said += "; NOT durable: control's storage failed"
+    status, lacks = proved(receipt)
+    said += lacks
     unknown = texts(answer, "unknownAgents")
     if unknown:
+        status = Status.PARTIAL
         said += (
             f"; but nothing declares or serves {', '.join(unknown)}: is that its exact name? "
             "The directive stands"
         )
-    is_whole = receipt["durable"] and receipt["contained"] and not unknown
     return Result(
-        status=Status.SUCCESS if is_whole else Status.PARTIAL,
+        status=status,
         summary=said,
         data={
             "receipt": receipt,
-            "laggards": laggards,
+            "laggards": laggards_of(receipt),
             "unknown_agents": unknown,
             "repeated_request": flag(answer, "repeatedRequest"),
             **({"operation": operation_data(operation)} if operation else {}),

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from soar_actions.handlers.listing import without_empty
-from soar_actions.handlers.reading import message, messages, text
+from soar_actions.handlers.reading import malformed, message, messages, text
 from soar_actions.steps import Call, Result, Status, Steps
 
 __all__ = ["export_evidence"]
@@ -32,6 +32,8 @@ def export_evidence(values: Mapping[str, str], _key: str) -> Steps:
             "pageSize": min(_PAGE, limit - count),
         }
         answer = yield Call("AuditService/ExportEvidence", body, patience_s=15.0)
+        if not text(answer, "until"):  # control always says of which window it is, also of nothing
+            raise malformed("until")
         answers.append(answer)
         got = len(messages(answer, "items"))
         count += got

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from soar_actions.handlers.investigating import blast_data
 from soar_actions.handlers.listing import without_empty
-from soar_actions.handlers.reading import message
+from soar_actions.handlers.reading import required
 from soar_actions.steps import Call, Result, Status, Steps
 
 __all__ = ["get_blast_radius"]
@@ -23,7 +23,7 @@ def get_blast_radius(values: Mapping[str, str], _key: str) -> Steps:
         },
         patience_s=5.0,
     )
-    blast = blast_data(message(answer, "blastRadius"))
+    blast = blast_data(required(answer, "blastRadius"))
     said = blast["statement"] or f"{len(blast['tools'])} tools of agent {values['agent']}"
     if blast["truncated"]:
         said += "; NOT all: the window holds more than was looked at"

@@ -14,7 +14,7 @@ from soar_actions.errors import ActionError, ErrorClass
 from soar_actions.handlers.reading import enum, number, text, texts
 from soar_actions.steps import Result, Status
 
-__all__ = ["IS_WAITING", "ended_badly", "operation_data", "pending", "pending_data"]
+__all__ = ["HAS_ENDED", "IS_WAITING", "ended_badly", "operation_data", "pending", "pending_data"]
 
 IS_WAITING: Final = frozenset({"PENDING_APPROVAL", "RUNNING"})
 """States of an operation that has not ended."""
@@ -23,6 +23,8 @@ _ENDS: Final = {
     "EXPIRED": ("APPROVAL_EXPIRED", "nobody decided in time"),
     "CANCELLED": ("APPROVAL_CANCELLED", "it became moot"),
 }
+HAS_ENDED: Final = frozenset({"DONE", "FAILED", *_ENDS})
+"""States of one that has."""
 
 
 def pending(operation: Mapping[str, Any]) -> Result:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from soar_actions.handlers.investigating import incident_data
 from soar_actions.handlers.listing import without_empty
-from soar_actions.handlers.reading import flag, message
+from soar_actions.handlers.reading import flag, required
 from soar_actions.steps import Call, Result, Status, Steps
 
 __all__ = ["open_incident"]
@@ -33,7 +33,7 @@ def open_incident(values: Mapping[str, str], key: str) -> Steps:
         },
         patience_s=5.0,
     )
-    incident = incident_data(message(answer, "incident"))
+    incident = incident_data(required(answer, "incident"))
     return Result(
         status=Status.SUCCESS,
         summary=f"incident {incident['name']} is open: {incident['title']}",

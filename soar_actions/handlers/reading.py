@@ -7,7 +7,6 @@ What is not of the form that the contract says is an error, not a guess.
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 from collections.abc import Mapping
 from typing import Any
@@ -20,10 +19,12 @@ __all__ = [
     "enum",
     "flag",
     "has",
+    "malformed",
     "message",
     "messages",
     "number",
     "numbers",
+    "required",
     "text",
     "texts",
 ]
@@ -33,7 +34,7 @@ def text(data: Mapping[str, Any], name: str) -> str:
     """Return a string (an id, a sentence, a time)."""
     value = data.get(name, "")
     if not isinstance(value, str):
-        raise _malformed(name)
+        raise malformed(name)
     return value
 
 
@@ -46,7 +47,7 @@ def flag(data: Mapping[str, Any], name: str) -> bool:
     """Return a truth value."""
     value = data.get(name, False)
     if not isinstance(value, bool):
-        raise _malformed(name)
+        raise malformed(name)
     return value
 
 
@@ -66,7 +67,15 @@ def message(data: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     """Return a message; an empty one if it is not set."""
     value = data.get(name, {})
     if not isinstance(value, dict):
-        raise _malformed(name)
+        raise malformed(name)
+    return value
+
+
+def required(data: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """Return a message that control always fills: an answer without it proves nothing."""
+    value = message(data, name)
+    if not value:
+        raise malformed(name)
     return value
 
 
@@ -74,7 +83,7 @@ def messages(data: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:
     """Return a repeated message."""
     value = data.get(name, [])
     if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
-        raise _malformed(name)
+        raise malformed(name)
     return value
 
 
@@ -82,7 +91,7 @@ def texts(data: Mapping[str, Any], name: str) -> list[str]:
     """Return a repeated string."""
     value = data.get(name, [])
     if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-        raise _malformed(name)
+        raise malformed(name)
     return value
 
 
@@ -95,8 +104,8 @@ def bytes_of(data: Mapping[str, Any], name: str) -> bytes:
     """Return bytes, which proto3 JSON writes in base64."""
     try:
         return base64.b64decode(text(data, name), validate=True)
-    except binascii.Error:
-        raise _malformed(name) from None
+    except ValueError:  # also what is no ASCII
+        raise malformed(name) from None
 
 
 def derived_key(key: str, part: str) -> str:
@@ -111,14 +120,15 @@ def derived_key(key: str, part: str) -> str:
 
 def _integer(name: str, value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, (int, str)):
-        raise _malformed(name)
+        raise malformed(name)
     try:
         return int(value)
     except ValueError:
-        raise _malformed(name) from None
+        raise malformed(name) from None
 
 
-def _malformed(name: str) -> ActionError:
+def malformed(name: str) -> ActionError:
+    """Return the error of an answer whose field *name* is not what it must be."""
     return ActionError(
         ErrorClass.FAILED,
         f"control's answer is not of the form that it must have, at {name!r}",

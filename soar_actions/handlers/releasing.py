@@ -11,9 +11,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from soar_actions.errors import ActionError, ErrorClass
+from soar_actions.errors import ActionError, ErrorClass, clean_text
 from soar_actions.handlers.held import operation_data, pending, pending_data
-from soar_actions.handlers.reading import derived_key, has, message, messages, number, text
+from soar_actions.handlers.reading import (
+    derived_key,
+    has,
+    message,
+    messages,
+    number,
+    required,
+    text,
+)
 from soar_actions.handlers.render import directive_data
 from soar_actions.steps import Call, Result, Status, Steps
 
@@ -50,22 +58,16 @@ def release_matching(target: Mapping[str, Any], key: str, reason: str, *, what: 
 
     That there is none is a success that changed nothing: what was wanted is so.
     """
-    epochs: list[int] = []
-    token = ""
-    while True:
-        body = {"target": target, "pageSize": 1000, **({"pageToken": token} if token else {})}
-        answer = yield Call("ContainmentService/ListDirectives", body)
-        epochs += [number(item, "epoch") for item in messages(answer, "directives")]
-        token = text(answer, "nextPageToken")
-        if len(epochs) > _MAX_DIRECTIVES:
-            raise ActionError(
-                ErrorClass.REFUSED,
-                f"{len(epochs)} or more directives hold {what}: too many for one action",
-                reason="TOO_MANY",
-                remedy="release them one by one, by their epochs",
-            )
-        if not token:
-            break
+    body = {"target": target, "pageSize": _MAX_DIRECTIVES}
+    answer = yield Call("ContainmentService/ListDirectives", body)
+    epochs = {number(item, "epoch") for item in messages(answer, "directives")}
+    if len(epochs) > _MAX_DIRECTIVES or text(answer, "nextPageToken"):
+        raise ActionError(
+            ErrorClass.REFUSED,
+            f"more than {_MAX_DIRECTIVES} directives hold {what}: too many for one action",
+            reason="TOO_MANY",
+            remedy="release them one by one, by their epochs",
+        )
     items = []
     for epoch in sorted(epochs):
         items.append((yield from _one(epoch, derived_key(key, str(epoch)), reason)))
@@ -82,7 +84,7 @@ def _one(epoch: int, key: str, reason: str) -> Any:
         operation = message(answer, "operation")
         if has(answer, "directive"):
             return _item(epoch, Status.SUCCESS, "released", answer=answer, operation=operation)
-        waits = pending(operation)
+        waits = pending(required(answer, "operation"))
         return _item(epoch, waits.status, waits.summary, operation=operation)
     except ActionError as exc:
         if exc.is_retryable:
@@ -102,7 +104,7 @@ def _item(
     return {
         "epoch": epoch,
         "status": status.value,
-        "summary": said,
+        "summary": clean_text(said),
         "reason": error.reason if error else "",
         "remedy": error.remedy if error else "",
         "raised": error,
@@ -143,11 +145,11 @@ def _result(items: list[dict[str, Any]], what: str) -> Result:
         data["epoch"] = number(answers[-1], "epoch")
     if waiting:
         data.update(pending_data(waiting[0]["message"]))
-        return Result(
-            status=Status.PENDING,
-            summary="; ".join(item["summary"] for item in waiting),
-            data=data,
-        )
+        said = "; ".join(item["summary"] for item in waiting)
+        for item in items:
+            if item["status"] == Status.FAILED.value:
+                said += f"; FAILED: directive {item['epoch']}: {item['summary']}"
+        return Result(status=Status.PENDING, summary=said, data=data)
     if answers and items[-1]["message"]:
         data["operation"] = operation_data(items[-1]["message"])
     if not items:

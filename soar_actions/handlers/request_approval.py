@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from soar_actions.handlers.held import operation_data, pending
 from soar_actions.handlers.listing import without_empty
-from soar_actions.handlers.reading import enum, flag, message
+from soar_actions.handlers.reading import enum, flag, required
 from soar_actions.steps import Call, Result, Status, Steps
 
 __all__ = ["request_approval"]
@@ -23,7 +23,7 @@ def request_approval(values: Mapping[str, str], key: str) -> Steps:
             **without_empty(details=values["details"], agent=values["agent"]),
         },
     )
-    operation = message(answer, "operation")
+    operation = required(answer, "operation")
     is_repeated = flag(answer, "repeatedRequest")
     if enum(operation, "state", "STATE_") != "DONE":
         waits = pending(operation)

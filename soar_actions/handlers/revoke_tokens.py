@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from soar_actions.errors import ActionError, ErrorClass
 from soar_actions.handlers.listing import without_empty
-from soar_actions.handlers.reading import flag, message, texts
+from soar_actions.handlers.reading import flag, required, texts
 from soar_actions.handlers.render import revocation_data
 from soar_actions.steps import Call, Result, Status, Steps
 
@@ -43,7 +43,7 @@ def revoke_tokens(values: Mapping[str, str], key: str) -> Steps:
             "reason": values["reason"],
         },
     )
-    revocation = revocation_data(message(answer, "revocation"))
+    revocation = revocation_data(required(answer, "revocation"))
     laggards = texts(answer, "laggards")
     whose = ", ".join(f"{name} {value}" for name, value in selectors.items())
     said = f"tokens are revoked: {whose}"

@@ -44,7 +44,7 @@ def search_audit(values: Mapping[str, str], _key: str) -> Steps:
 def _entry(item: Mapping[str, Any]) -> dict[str, Any]:
     try:
         entry = json.loads(bytes_of(item, "json"))
-    except ValueError:
+    except (ValueError, RecursionError):
         entry = None
     if not isinstance(entry, dict):
         raise ActionError(

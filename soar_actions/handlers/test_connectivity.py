@@ -23,10 +23,16 @@ def test_connectivity(_values: Mapping[str, str], _key: str) -> Steps:  # noqa: 
     except ActionError as exc:
         if exc.kind is not ErrorClass.NOT_FOUND:
             raise
-    return Result(
-        status=Status.SUCCESS,
-        summary="control answered and accepted the credential",
-        data={"connected": True},
+        return Result(
+            status=Status.SUCCESS,
+            summary="control answered and accepted the credential",
+            data={"connected": True},
+        )
+    raise ActionError(
+        ErrorClass.FAILED,
+        "what answered is not control: it knows an operation that does not exist",
+        reason="NOT_CONTROL",
+        remedy="check the endpoint: it names the JSON API of control (port 7445), nothing else",
     )
 
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from soar_actions.errors import ActionError, ErrorClass
 from soar_actions.handlers.investigating import incident_data
 from soar_actions.handlers.listing import without_empty
-from soar_actions.handlers.reading import message
+from soar_actions.handlers.reading import required
 from soar_actions.steps import Call, Result, Status, Steps
 
 __all__ = ["update_incident"]
@@ -32,7 +32,7 @@ def update_incident(values: Mapping[str, str], key: str) -> Steps:
         "IncidentService/UpdateIncident",
         {"requestId": key, "name": values["incident"], **changes},
     )
-    incident = incident_data(message(answer, "incident"))
+    incident = incident_data(required(answer, "incident"))
     return Result(
         status=Status.SUCCESS,
         summary=f"incident {incident['name']} is {incident['state'].lower()}, "

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from soar_actions.handlers.reading import enum, flag, message, messages, text
+from soar_actions.handlers.reading import enum, flag, malformed, message, messages, text
 from soar_actions.steps import Call, Result, Status, Steps
 
 __all__ = ["verify_containment"]
@@ -28,7 +28,10 @@ def verify_containment(values: Mapping[str, str], _key: str) -> Steps:
         }
         for item in messages(answer, "items")
     ]
+    allowed = sum(item["effect"] not in ("DENY", "HOLD") for item in items)
     is_contained = flag(answer, "contained")
+    if is_contained and (allowed or not items):
+        raise malformed("contained")
     statement = text(answer, "statement")
     return Result(
         status=Status.SUCCESS if is_contained else Status.FAILED,
@@ -36,7 +39,7 @@ def verify_containment(values: Mapping[str, str], _key: str) -> Steps:
         data={
             "contained": is_contained,
             "replayed": len(items),
-            "allowed": sum(item["effect"] not in ("DENY", "HOLD") for item in items),
+            "allowed": allowed,
             "statement": statement,
             "items": items,
         },

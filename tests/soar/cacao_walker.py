@@ -20,7 +20,7 @@ import aiohttp
 
 from tests.soar.runners.base import Asset
 
-__all__ = ["Human", "Walk"]
+__all__ = ["Human", "Walk", "holds"]
 
 _CONDITION: Final = re.compile(r"(__[a-z_]+__):value (=|!=) '([^']*)'")
 _REFERENCE: Final = re.compile(r"(__[A-Za-z_]+__):value")
@@ -116,9 +116,7 @@ class Walk:
         return str(step["on_success"])
 
     def _holds(self, condition: str) -> bool:
-        found = _CONDITION.fullmatch(condition)
-        assert found, condition
-        return (self._values[found[1]] == found[3]) is (found[2] == "=")
+        return any(holds(one, self._values) for one in condition.split(" OR "))
 
     def _filled(self, text: str) -> str:
         return _REFERENCE.sub(lambda found: self._values[found[1]], text)
@@ -154,6 +152,13 @@ class Walk:
                 return answer.status, json.loads(await answer.text())
         except aiohttp.ClientError:
             return 0, {}
+
+
+def holds(comparison: str, values: Mapping[str, str]) -> bool:
+    """Return whether one comparison of a condition holds."""
+    found = _CONDITION.fullmatch(comparison)
+    assert found, comparison
+    return (values[found[1]] == found[3]) is (found[2] == "=")
 
 
 def _pointed(body: Any, pointer: str) -> str:

@@ -40,7 +40,7 @@ def beds_for_playbooks(zygote: Zygote, authority: Authority) -> Iterator[Beds]:
             stack.callback(made.close)
             return made
 
-        main = bed(spare_agents=14, guarded=6).begin()
+        main = bed(spare_agents=18, guarded=6).begin()
         brief = bed(spare_agents=2, guarded=2, expiry=f"{EXPIRY_S}s").begin()
         yield Beds(main=main, brief=brief)
 

@@ -8,6 +8,8 @@ done by an interpreter of ours (``cacao_walker``): no CACAO executor is run here
 from __future__ import annotations
 
 import json
+import re
+import shlex
 import signal
 import uuid
 from collections.abc import Callable, Iterator, Mapping
@@ -20,11 +22,13 @@ from typing import Any
 import jsonschema_rs
 import pytest
 
+from sidecar.cli.contain import contain
 from soar_actions.catalogue import ACTIONS
+from soar_actions.handlers.held import HAS_ENDED, IS_WAITING
 from soar_actions.platforms.cacao import WAIVERS
 from soar_actions.platforms.cacao.playbooks import playbooks
 from soar_actions.platforms.cacao.requests import request_of
-from tests.soar.cacao_walker import Human, Walk
+from tests.soar.cacao_walker import Human, Walk, holds
 from tests.soar.host import EVERYTHING, SoarBed, waiting
 from tests.support.certificates import Authority
 from tests.support.processes import Zygote
@@ -74,10 +78,21 @@ def test_playbook_is_of_the_form_of_cacao(name: str) -> None:
         lambda book: [step.pop("agent", None) for step in book["workflow"].values()],
         lambda book: [step.pop("on_failure", None) for step in book["workflow"].values()],
         lambda book: next(iter(book["target_definitions"].values()))["address"].update(
-            url=["http://holdfast.example.com"]
+            url=["http://holdfast.example.com:7445"]
+        ),
+        lambda book: next(iter(book["target_definitions"].values()))["address"].update(
+            url=["https://holdfast.example.com"]
         ),
     ],
-    ids=["no version", "no milliseconds", "a bad id", "no agent", "no way on", "plain http"],
+    ids=[
+        "no version",
+        "no milliseconds",
+        "a bad id",
+        "no agent",
+        "no way on",
+        "plain http",
+        "no port",
+    ],
 )
 def test_playbook_that_is_broken_is_seen_negative_control(spoil: Callable[[Any], object]) -> None:
     """The schema is not one that takes everything."""
@@ -113,6 +128,35 @@ def test_text_of_an_alert_cannot_stand_in_a_request(variable: str) -> None:
     """Only names, numbers and ids are put into JSON as they are."""
     with pytest.raises(ValueError, match="may not stand"):
         request_of("contain-agent", {"agent": "a", "reason": f"{variable}:value"})
+
+
+@pytest.mark.parametrize("name", BOOKS)
+def test_playbook_waits_until_an_operation_has_ended(name: str) -> None:
+    """Granted and being carried out is no end: what comes next would take it for refused."""
+    loops = [step for step in BOOKS[name]["workflow"].values() if step["type"] == "while-condition"]
+
+    assert loops
+    for loop in loops:
+        waits = {
+            state
+            for state in (*IS_WAITING, *HAS_ENDED)
+            if any(
+                holds(one, {"__state__": f"STATE_{state}"})
+                for one in loop["condition"].split(" OR ")
+            )
+        }
+        assert waits == IS_WAITING
+
+
+def test_emergency_commands_are_ones_that_holdfast_takes() -> None:
+    """What a person is told to type when control is down is not refused for its form."""
+    text = json.dumps(BOOKS)
+    commands = set(re.findall(r"holdfast (contain [^.;,\"]*--local)", text))
+
+    assert commands
+    for command in commands:
+        with contain.make_context("holdfast", shlex.split(command)[1:]) as context:
+            assert context.params["target"] == ("agent", "AGENT")
 
 
 @pytest.mark.parametrize("name", BOOKS)
@@ -250,6 +294,7 @@ CASES = (
             "contain it",
             "does it wait for a human?",
             "does every gate enforce it?",
+            "does it last?",
             "revoke its tokens",
             "export the evidence",
             "open an incident",
@@ -325,7 +370,7 @@ CASES = (
         CONTAIN,
         "partial fleet",
         "not contained for sure",
-        ("some gate lags", "not verified"),
+        ("it is not whole", "not verified"),
         host="fleet",
         humans=_ERADICATE,
         lost=("replay its calls",),

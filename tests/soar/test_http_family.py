@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -109,7 +110,10 @@ def test_logic_apps_gets_what_it_shows() -> None:
 
     assert found["swagger"] == "2.0"
     assert found["schemes"] == ["https"]
-    assert all(one.get("summary") for one in operations)
+    assert len(found["info"]["title"]) <= 30
+    assert "API" not in found["info"]["title"] + found["info"]["description"]
+    assert all(re.fullmatch(r"[A-Z][A-Za-z ]{2,78}[a-z]", one["summary"]) for one in operations)
+    assert all(one["description"] for one in operations)
     assert len({one["operationId"] for one in operations}) == len(operations)
     assert list(found["securityDefinitions"]) == ["bearer"]
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -95,6 +95,7 @@ def test_every_value_names_a_node_before_it_and_an_output_that_exists(name: str)
         if label == "exec":
             continue
         outputs = {each.path for each in _METHODS[labels[label]["name"]].outputs}
+        outputs |= {each.partition("[]")[0] for each in outputs}
         common = {"success", "reason", "status", "summary", "error.reason"}
         assert path in outputs | common, text
 
@@ -201,6 +202,54 @@ def test_release_that_people_decide(beds: Beds, runner: ShuffleRunner, verdict: 
     assert beds.main.verdict(agent).startswith("ALLOW" if is_granted else _FROZEN)
 
 
+def test_agent_that_something_else_holds_is_not_released(beds: Beds, runner: ShuffleRunner) -> None:
+    """One release of two is granted: the incident stays open, and it is said that the agent is held."""
+    agent = beds.main.fresh_agent()
+    beds.main.verdict(agent)
+
+    def answer(label: str) -> bool:
+        if label == "release_waits":
+            first, second = beds.main.waiting_on(agent)
+            beds.main.decide(first.name, "GRANT")
+            beds.main.decide(second.name, "REFUSE")
+        return True
+
+    played = run(CONTAIN, about(agent, "true"), runner, beds.main.asset(), answer)
+
+    assert "close" not in played.ran
+    assert {"tell_still_held", "tell_release_refused"} & set(played.ran)
+    assert beds.main.verdict(agent).startswith("DENY")
+
+
+def test_steps_that_fail_are_told(
+    beds: Beds, runner: ShuffleRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """None is passed over in silence, and the rest is done all the same."""
+    agent = beds.main.fresh_agent()
+    execute = runner.execute
+    failing = {"revoke", "evidence", "incident", "eradicate", "record"}
+
+    def lost(action: Mapping[str, Any], run: Mapping[str, Any]) -> dict[str, Any]:
+        if action["label"] in failing:
+            for given in action["parameters"]:
+                if given["name"] == "endpoint":
+                    given["value"] = f"https://127.0.0.1:{free_port()}"
+        return execute(action, run)
+
+    monkeypatch.setattr(runner, "execute", lost)
+    played = run(CONTAIN, about(agent, "true"), runner, beds.main.asset())
+
+    told = {label for label in played.ran if label.startswith("tell_")}
+    assert told >= {
+        "tell_tokens_stand",
+        "tell_no_evidence",
+        "tell_no_incident",
+        "tell_not_eradicated",
+        "tell_not_recorded",
+    }
+    assert {"verify", "ask_for_release"} <= set(played.ran)
+
+
 def test_release_that_nobody_has_decided_yet(beds: Beds, runner: ShuffleRunner) -> None:
     """Whoever presses yes too early is told that it still waits; the agent stays contained."""
     agent = beds.main.fresh_agent()
@@ -295,6 +344,28 @@ def test_control_that_is_down(beds: Beds, runner: ShuffleRunner) -> None:
 
     assert played.ran == ["triage", "tell_not_known"]
     assert "UNAVAILABLE" in played.told()
+
+
+@pytest.mark.parametrize("name", [CONTAIN, APPROVE, DRILL])
+def test_node_that_shuffle_itself_ended_is_told(
+    beds: Beds, runner: ShuffleRunner, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """An order of which nobody knows whether it was done has no status, and is not passed over."""
+    agent = "spare-000" if name == APPROVE else beds.main.fresh_agent()
+    execute = runner.execute
+
+    def ended(action: Mapping[str, Any], run: Mapping[str, Any]) -> dict[str, Any]:
+        outcome = execute(action, run)
+        if action["label"] in ("contain", "look"):
+            timeout = {"success": False, "reason": "Timeout error within 30 seconds"}
+            outcome["sent"][0]["result"] = json.dumps(timeout)
+        return outcome
+
+    monkeypatch.setattr(runner, "execute", ended)
+    argument = {**about(agent), "operation": f"operations/apr_{'0' * 32}"}
+    played = run(name, argument, runner, beds.main.asset())
+
+    assert "Timeout error" in played.told()
 
 
 @pytest.mark.parametrize("named", ["*", "no-such-agent", "a,b", ""])

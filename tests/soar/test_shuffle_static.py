@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -126,6 +127,37 @@ def test_i07_wrong_arguments_are_refused_and_not_forgotten(
 
     assert outcome.error_class == "BAD_INPUT"
     assert outcome.data["success"] is False
+
+
+@pytest.mark.parametrize("label", ["holdfast", "negative_control"])
+def test_i07_text_of_an_alert_is_never_run(sdk: ShuffleRunner, tmp_path: Path, label: str) -> None:
+    """The SDK runs Python that stands in an argument; the app, which has the token, does not."""
+    made = tmp_path / "made"
+    hostile = f"{{% python %}}open({str(made)!r}, 'w').close(){{% endpython %}}"
+    run = workflow_run(
+        "3f9a01c2-0000-4000-8000-000000000001", execution_argument=json.dumps({"reason": hostile})
+    )
+    names = {"holdfast": "contain_agent", "negative_control": "repeat_back_to_me"}
+    given = {"reason": "$exec.reason"} if label == "holdfast" else {"call": "$exec.reason"}
+    action = node(names[label], given, node_id="one", label="one")
+
+    answer = sdk.execute(action, run)
+
+    assert made.exists() is (label == "negative_control")
+    sent = {each["name"]: each["value"] for each in answer["sent"][0]["action"]["parameters"]}
+    assert (sent.get("reason") == hostile) is (label == "holdfast")
+
+
+def test_i07_sentences_hold_nothing_that_another_app_renders(sdk: ShuffleRunner) -> None:
+    """A name that nobody knows is quoted in the answer, and repeated by whoever is told of it."""
+    given = {"endpoint": "https://127.0.0.1:1", "api_token": "hfat_x", "{{ 6 }}{% x %}": "a"}
+    action = node("contain_agent", given, node_id="one", label="one")
+
+    answer = sdk.execute(action, workflow_run("3f9a01c2-0000-4000-8000-000000000002"))
+
+    said = json.loads(answer["sent"][0]["result"])
+    assert "{ { 6 }}" in said["reason"] + said["summary"]
+    assert not [text for text in ("{{", "{%") if text in said["reason"] + said["summary"]]
 
 
 def test_i01_key_is_of_the_execution_the_action_and_the_arguments(sdk: ShuffleRunner) -> None:

@@ -22,6 +22,7 @@ from soar_actions.catalogue import ACTIONS
 from soar_actions.platforms.stackstorm import WAIVERS
 from soar_actions.platforms.stackstorm.build import assemble, build
 from soar_actions.platforms.stackstorm.render import NO_TEMPLATE, generated
+from tests.soar.runners.stackstorm import Execution
 from tests.soar.stackstorm_engine import run_workflow, unavailable
 
 HERE = Path(__file__).resolve().parent
@@ -35,6 +36,7 @@ TEMPLATES = (
     "a {% for x in y %}",
     "{# x",
     "x\n{{ st2kv.system.x }}",
+    "x\n<% st2kv('system.holdfast_api_token', decrypt => true) %>",
 )
 PUBLISHED = re.compile(
     r"result\(\)\.result\.(receipt\.(epoch|last_allow_time)|operation\.(name|state|action|expire_time|"
@@ -117,7 +119,7 @@ def test_every_action_of_the_catalogue_is_there() -> None:
 
 
 def test_i05_settings_hold_secrets_as_secrets_and_no_switch() -> None:
-    """The token and the key are masked; nothing is named like a switch for verification."""
+    """What may hold a secret is masked; nothing is named like a switch for verification."""
     schema = load(ARTEFACT / "config.schema.yaml")
     parameters = {**SCHEMAS, "$ref": "#/definitions/parameters"}
 
@@ -125,6 +127,7 @@ def test_i05_settings_hold_secrets_as_secrets_and_no_switch() -> None:
     assert {name for name, one in schema.items() if one.get("secret")} == {
         "api_token",
         "client_key",
+        "proxy",
     }
     assert not [name for name in schema if SWITCH.search(name)]
 
@@ -163,7 +166,33 @@ def test_i07_no_parameter_takes_a_template(name: str) -> None:
 
 def test_i07_no_parameter_takes_a_template_negative_control() -> None:
     """Ordinary text passes, braces and all."""
-    assert re.search(NO_TEMPLATE, "tool call {a: {b: 1}} at 50%")
+    assert re.search(NO_TEMPLATE, "tool call {a: {b: 1}} at 50%, 3 < 4 %")
+
+
+def test_i07_conductor_evaluates_what_an_input_says_negative_control() -> None:
+    """Why YAQL is refused too: text that gets past the schema is evaluated, not quoted."""
+    if reason := unavailable():
+        pytest.skip(f"not run: {reason}")
+    reason_given = "alert <% 6 * 7 %>"
+    ordered: list[str] = []
+
+    class Enough(Exception):
+        """The order is all that is wanted."""
+
+    def act(step: Any) -> Any:
+        if step.action == "holdfast.contain_agent":
+            ordered.append(step.input["reason"])
+            raise Enough
+        return Execution("failed", {})
+
+    with pytest.raises(Enough):
+        run_workflow(
+            "contain_a_rogue_agent", {"agent": "a", "reason": reason_given}, act, execution="0" * 24
+        )
+
+    assert ordered == ["alert 42"]
+    pattern = action("contain_a_rogue_agent")["parameters"]["reason"]["pattern"]
+    assert not re.search(pattern, reason_given)
 
 
 @pytest.mark.parametrize("name", ["contain_agent", "contain_a_rogue_agent", "containment_drill"])

@@ -220,7 +220,8 @@ class Playbook:
                 _TARGET: {
                     "type": "http-api",
                     "name": "Holdfast control, JSON over HTTPS",
-                    "address": {"url": ["https://holdfast.example.com"]},
+                    # In both: executors differ in whether a URL leaves them the port to look at.
+                    "address": {"url": ["https://holdfast.example.com:7445"]},
                     "port": "7445",
                     "authentication_info": _TOKEN,
                 }

@@ -23,9 +23,12 @@ _PREPARE: Final = "Preparation"
 _DAY_MS: Final = 86_400_000
 _PAUSE_MS: Final = 30_000
 _IS_PENDING: Final = "__state__:value = 'STATE_PENDING_APPROVAL'"
+_IS_WAITING: Final = f"{_IS_PENDING} OR __state__:value = 'STATE_RUNNING'"
+"""Granted and still being carried out is no end either."""
 _IS_DONE: Final = "__state__:value = 'STATE_DONE'"
 _ON_HOST: Final = (
-    "on the agent's host, as root: holdfast contain --local --agent AGENT --level KILL"
+    "on the agent's host, as root: "
+    "holdfast contain agent AGENT --level kill --reason INCIDENT --local"
 )
 
 _OPERATION: Final = {"__state__": "/operation/state", "__operation__": "/operation/name"}
@@ -51,7 +54,7 @@ def _contain_rogue_agent() -> Playbook:
         name="Contain a rogue agent",
         description="Triage, contain, revoke tokens, keep the evidence, open an incident; then a "
         "human decides whether the agent is released or stays out, and that is verified. A release "
-        "is carried out only when a second human grants it in Holdfast.",
+        "is carried out only when two people grant it in Holdfast.",
         types=("mitigation", "investigation", "remediation"),
         activities=("analyze-collected-data", "restrict-access", "eliminate-risk", "revert-system"),
         variables={
@@ -59,6 +62,7 @@ def _contain_rogue_agent() -> Playbook:
             "__agent__": ("string", "Exact id of the agent: [a-z0-9][a-z0-9._-]*, no wildcards."),
             "__epoch__": ("integer", "The directive that holds the agent."),
             "__contained__": ("bool", "Whether every gate enforces it."),
+            "__durable__": ("bool", "Whether it survives a power cut."),
             "__incident__": ("string", "The incident, `incidents/…`."),
             "__verified__": ("bool", "Whether all recorded calls of the agent are denied now."),
             "__decision__": ("string", "What the analyst decided: release or eradicate."),
@@ -100,6 +104,7 @@ def _contain_rogue_agent() -> Playbook:
             **_OPERATION,
             "__epoch__": "/receipt/directive/epoch",
             "__contained__": "/receipt/contained",
+            "__durable__": "/receipt/durable",
         },
         to="does it wait for a human?",
         fails="containment failed",
@@ -131,7 +136,11 @@ def _contain_rogue_agent() -> Playbook:
         "get-operation",
         {"operation": "__operation__:value"},
         phase=_CONTAIN,
-        out={"__epoch__": "/operation/epoch", "__contained__": "/operation/receipt/contained"},
+        out={
+            "__epoch__": "/operation/epoch",
+            "__contained__": "/operation/receipt/contained",
+            "__durable__": "/operation/receipt/durable",
+        },
         to="does every gate enforce it?",
         fails="containment failed",
     )
@@ -164,13 +173,20 @@ def _contain_rogue_agent() -> Playbook:
     book.when(
         "does every gate enforce it?",
         "__contained__:value = 'true'",
+        yes="does it last?",
+        no="it is not whole",
+    )
+    book.when(
+        "does it last?",
+        "__durable__:value = 'true'",
         yes="revoke its tokens",
-        no="some gate lags",
+        no="it is not whole",
     )
     book.human(
-        "some gate lags",
-        "PARTIAL: the receipt names gates that do not enforce it yet. Look at those hosts (holdfast "
-        "receipts), or cut them off. The playbook goes on, because tokens must go in any case.",
+        "it is not whole",
+        "PARTIAL: the receipt names gates that do not enforce it yet, or says that control's storage "
+        "failed (durable is not true), so that it would not survive a power cut. Look at those hosts, "
+        "or cut them off. The playbook goes on, because tokens must go in any case.",
         to="revoke its tokens",
         phase=_CONTAIN,
     )
@@ -219,8 +235,8 @@ def _contain_rogue_agent() -> Playbook:
     )
     book.human(
         "release or eradicate?",
-        "Look at the incident: threat or misconfiguration? Set __decision__ to release (a second "
-        "human will have to grant it) or to eradicate (the agent stays killed).",
+        "Look at the incident: threat or misconfiguration? Set __decision__ to release (two "
+        "people will have to grant it) or to eradicate (the agent stays killed).",
         to="what was decided?",
         phase=_ERADICATE,
         out=("__decision__",),
@@ -263,14 +279,18 @@ def _contain_rogue_agent() -> Playbook:
         {
             "incident": "__incident__:value",
             "verdict": "MISCONFIGURATION",
-            "note": "released by playbook after a human granted it",
+            "note": "released by playbook after two people granted it",
             "close": "true",
         },
         phase=_LEARN,
         to="released",
         fails="close it by hand",
     )
-    book.end("released", "The agent runs again; a second human granted it.")
+    book.end(
+        "released",
+        "Its directive has ended, because two people granted that. Another one may still hold the "
+        "agent: the last look at it says.",
+    )
     book.human(
         "close it by hand",
         "The incident could not be closed. Close it by hand.",
@@ -352,7 +372,7 @@ def _approve_held_action() -> Playbook:
         phase=_IDENTIFY,
     )
     book.end("nothing is known", "Nothing is known of the operation; nobody may take it for done.")
-    book.when("does it wait?", _IS_PENDING, yes="what is asked?", no="how did it end?")
+    book.when("does it wait?", _IS_PENDING, yes="what is asked?", no="wait for the decision")
     book.call(
         "what is asked?",
         "get-approval",
@@ -409,8 +429,8 @@ def _approve_held_action() -> Playbook:
     book.end("expired", "Nobody decided, and nothing was done.")
     book.human(
         "it failed",
-        "It was granted and could not be carried out, or became moot, or is still being carried out: "
-        "__detail__ says what. Look at the directives that stand now.",
+        "It was granted and could not be carried out, or became moot: __detail__ says what. Look at "
+        "the directives that stand now.",
         to="failed",
         phase=_LEARN,
     )
@@ -423,7 +443,7 @@ def _drill() -> Playbook:
         slug="containment-drill",
         name="Containment drill",
         description="Proves, on an agent that is there for it, that containment bites, that release "
-        "takes a second human, and that the log is whole. Once a month.",
+        "takes two people, and that the log is whole. Once a month.",
         types=("prevention", "detection"),
         activities=("configure-systems", "restrict-access", "revert-system", "scan-system"),
         variables={
@@ -519,7 +539,7 @@ def _drill() -> Playbook:
     )
     book.human(
         "call the approvers",
-        "Let somebody on call grant the release in Holdfast. Take the time that it takes them.",
+        "Let two people on call grant the release in Holdfast. Take the time that it takes them.",
         to="wait for the release",
         phase=_RECOVER,
     )
@@ -557,7 +577,7 @@ def _drill() -> Playbook:
 def _wait(book: Playbook, step: str, *, to: str, fails: str) -> None:
     """Ask every half minute how the operation stands, for at most a day."""
     look, done = f"{step}: look", f"{step}: looked"
-    book.repeat(step, _IS_PENDING, body=look, to=to, fails=fails, timeout_ms=_DAY_MS)
+    book.repeat(step, _IS_WAITING, body=look, to=to, fails=fails, timeout_ms=_DAY_MS)
     book.call(
         look,
         "get-operation",

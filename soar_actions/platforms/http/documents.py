@@ -8,6 +8,7 @@ control's own, as they are served; a method that is not there is an error.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -20,6 +21,10 @@ __all__ = ["openapi", "swagger"]
 _SOURCE: Final = Path(__file__).resolve().parents[3] / "sidecar" / "jsonapi"
 _PACKAGE: Final = "sidecar.api.v1"
 _ALWAYS: Final = "PollOperation"
+_CONNECTOR: Final = (
+    "Contains AI agents that go wrong, proves that it worked, and asks people for what is too risky to "
+    "automate."
+)
 _NOTE: Final = (
     "Generated from control's own description, cut down to what the actions of the catalogue call; do "
     "not edit.\n\n"
@@ -40,13 +45,21 @@ def openapi() -> dict[str, Any]:
 
 
 def swagger() -> dict[str, Any]:
-    """Return the Swagger 2.0 document, for Logic Apps and Sentinel, which take no newer one."""
+    """Return the Swagger 2.0 document, for Logic Apps and Sentinel, which take no newer one.
+
+    A summary is what an action is called there: at most 80 characters, no sentence. The connector's
+    description may not speak of an API.
+    """
     document = _cut("swagger.json")
     definitions = document["definitions"]
     document["definitions"] = _reachable(document, definitions, "#/definitions/")
+    document["info"]["description"] = _CONNECTOR
+    for item in document["paths"].values():
+        for operation in item.values():
+            words = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", operation["operationId"])
+            operation["summary"] = words.capitalize()
     for method, slugs in all_methods().items():
         operation = _operation(document, method)
-        operation["x-ms-summary"] = operation["summary"]
         schema = next(item for item in operation["parameters"] if item["in"] == "body")["schema"]
         name = schema["$ref"].rpartition("/")[2]
         document["definitions"][name]["example"] = _body(slugs[0], method)

@@ -8,6 +8,8 @@ Laws:
    contains, keeps evidence and verifies comes first; behind it comes only what loosens or looks.
 3. A ``yes`` in Shuffle decides nothing in Holdfast. It asks for a release, or looks how it stands.
 4. Whom it is about comes from the execution argument and is spelt exactly; the catalogue checks it.
+5. What is told to be wrong is all that was not told to be right: a node that Shuffle itself ended has
+   no ``status``, and would match no word for failure.
 
 Nodes named ``tell_…`` repeat a sentence; put the app behind them that reaches your people.
 """
@@ -91,10 +93,13 @@ _CONTAIN: Final = Workflow(
         ),
         Node("containment", "get_operation", {"operation": "$contain.operation.name"}),
         _tell("containment_refused", "The agent is NOT contained: $containment.reason"),
+        _tell("granted_in_part", "NOT fully contained: $containment.reason"),
         Node(
             "revoke", "revoke_tokens", {"agent": "$exec.agent", "reason": "Shuffle: $exec.reason"}
         ),
+        _tell("tokens_stand", "Not all of its tokens are revoked: $revoke.reason"),
         Node("evidence", "export_evidence", {"agent": "$exec.agent"}),
+        _tell("no_evidence", "The evidence is missing or cut: $evidence.reason"),
         Node(
             "incident",
             "open_incident",
@@ -105,7 +110,11 @@ _CONTAIN: Final = Workflow(
                 "note": "evidence: SHA-256 $evidence.sha256",
             },
         ),
+        _tell("no_incident", "There is no incident: $incident.reason"),
         Node("eradicate", "contain_agent", {**_FREEZE, "level": "KILL"}),
+        _tell(
+            "not_eradicated", "It was to be killed, and is NOT, or not in full: $eradicate.reason"
+        ),
         Node("verify", "verify_containment", {"agent": "$exec.agent"}),
         _tell("not_verified", "NOT verified: $verify.reason"),
         Node(
@@ -113,10 +122,11 @@ _CONTAIN: Final = Workflow(
             "update_incident",
             {"incident": "$incident.incident.name", "note": "$verify.summary"},
         ),
+        _tell("not_recorded", "The incident was not written up: $record.reason"),
         _ask(
             "ask_for_release",
-            "Agent $exec.agent is contained. Press yes to ask for its release; people must then grant "
-            "that in Holdfast. No keeps it contained.",
+            "Agent $exec.agent: $verify.summary — press yes to ask for its release; two people must "
+            "then grant that in Holdfast. No keeps it as it is.",
         ),
         Node(
             "release", "release_agent", {"agent": "$exec.agent", "reason": "Shuffle: $exec.reason"}
@@ -128,6 +138,8 @@ _CONTAIN: Final = Workflow(
             "have decided there. This answer decides nothing.",
         ),
         Node("released", "get_operation", {"operation": "$release.operation.name"}),
+        Node("check", "get_agent", {"agent": "$exec.agent"}),
+        _tell("still_held", "A release was granted, and the agent is still held: $check.summary"),
         Node(
             "close",
             "update_incident",
@@ -137,6 +149,7 @@ _CONTAIN: Final = Workflow(
                 "close": "true",
             },
         ),
+        _tell("not_closed", "It is released, and the incident is still open: $close.reason"),
         _tell("release_refused", "It was not released: $released.reason"),
         _tell("release_still_waits", "The release still waits: $released.link"),
     ),
@@ -148,7 +161,13 @@ _CONTAIN: Final = Workflow(
         Branch("contain", "revoke", "$contain.status", "SUCCESS|PARTIAL"),
         Branch("contain", "tell_partly_contained", "$contain.status", "PARTIAL"),
         Branch("contain", "containment_waits", "$contain.status", "PENDING"),
-        Branch("contain", "tell_not_contained", "$contain.status", "FAILED"),
+        Branch(
+            "contain",
+            "tell_not_contained",
+            "$contain.status",
+            "SUCCESS|PARTIAL|PENDING",
+            is_negated=True,
+        ),
         Branch("containment_waits", "containment"),
         Branch("containment", "revoke", "$containment.operation.state", "DONE"),
         Branch(
@@ -158,19 +177,32 @@ _CONTAIN: Final = Workflow(
             "DONE",
             is_negated=True,
         ),
+        Branch("containment", "tell_granted_in_part", "$containment.status", "PARTIAL"),
+        Branch("revoke", "tell_tokens_stand", "$revoke.status", "SUCCESS", is_negated=True),
         Branch("revoke", "evidence"),
+        Branch("evidence", "tell_no_evidence", "$evidence.status", "SUCCESS", is_negated=True),
         Branch("evidence", "incident"),
+        Branch("incident", "tell_no_incident", "$incident.status", "SUCCESS", is_negated=True),
         Branch("incident", "eradicate", "$exec.eradicate", "(?i)true"),
         Branch("incident", "verify", "$exec.eradicate", "(?i)true", is_negated=True),
+        Branch("eradicate", "tell_not_eradicated", "$eradicate.status", "SUCCESS", is_negated=True),
         Branch("eradicate", "verify"),
         Branch("verify", "tell_not_verified", "$verify.status", "SUCCESS", is_negated=True),
         Branch("verify", "record"),
+        Branch("record", "tell_not_recorded", "$record.status", "SUCCESS", is_negated=True),
         Branch("record", "ask_for_release"),
         Branch("ask_for_release", "release"),
+        Branch("release", "check", "$release.status", "SUCCESS"),
         Branch("release", "release_waits", "$release.status", "PENDING"),
-        Branch("release", "tell_not_released", "$release.status", "FAILED|PARTIAL"),
+        Branch(
+            "release", "tell_not_released", "$release.status", "SUCCESS|PENDING", is_negated=True
+        ),
         Branch("release_waits", "released"),
-        Branch("released", "close", "$released.operation.state", "DONE"),
+        Branch("released", "check", "$released.operation.state", "DONE"),
+        # Each directive has a release of its own: one that is granted need not be the last.
+        Branch("check", "close", "$check.agent.directives", r"^\[\]$"),
+        Branch("check", "tell_still_held", "$check.agent.directives", r"^\[\]$", is_negated=True),
+        Branch("close", "tell_not_closed", "$close.status", "SUCCESS", is_negated=True),
         Branch(
             "released",
             "tell_release_still_waits",
@@ -201,7 +233,8 @@ _APPROVE: Final = Workflow(
             "Press yes here when you have; this answer decides nothing.",
         ),
         Node("look_again", "get_operation", {"operation": "$exec.operation"}),
-        _tell("granted", "Granted and carried out: $look_again.operation.summary"),
+        _tell("granted", "Granted and carried out: $look_again.reason"),
+        _tell("granted_in_part", "Granted, and carried out in part only: $look_again.reason"),
         _tell("refused", "Refused; nothing was done: $look_again.reason"),
         _tell("expired", "Nobody decided in time; nothing was done: $look_again.reason"),
         _tell("still_waits", "It still waits: $look_again.link"),
@@ -213,13 +246,16 @@ _APPROVE: Final = Workflow(
             "look", "tell_over", "$look.operation.state", "DONE|REFUSED|EXPIRED|CANCELLED|FAILED"
         ),
         Branch(
-            "look",
-            "tell_not_known",
-            "$look.error.reason",
-            "NOT_FOUND|UNAVAILABLE|DEADLINE|BAD_|PERM|UNAUTH",
+            "look", "tell_not_known", "$look.status", "SUCCESS|PARTIAL|PENDING", is_negated=True
         ),
         Branch("decide_in_holdfast", "look_again"),
-        Branch("look_again", "tell_granted", "$look_again.operation.state", "DONE"),
+        Branch(
+            "look_again",
+            "tell_granted",
+            "$look_again.status $look_again.operation.state",
+            "SUCCESS DONE",
+        ),
+        Branch("look_again", "tell_granted_in_part", "$look_again.status", "PARTIAL"),
         Branch("look_again", "tell_refused", "$look_again.operation.state", "REFUSED"),
         Branch("look_again", "tell_expired", "$look_again.operation.state", "EXPIRED"),
         Branch(
@@ -254,14 +290,22 @@ _DRILL: Final = Workflow(
                 "ttl_seconds": "600",
             },
         ),
-        _tell("protected", "Finding: the drill's agent is protected: $contain.reason"),
+        _tell(
+            "protected",
+            "Finding: the drill's agent is protected; refuse it at $contain.link: $contain.reason",
+        ),
         _tell("not_contained", "Finding: $contain.reason"),
         _tell("partly_contained", "Finding: not every gate enforced it: $contain.reason"),
         Node("verify", "verify_containment", {"agent": "$exec.agent"}),
         _tell("not_verified", "Finding: the replay did not show that it held: $verify.reason"),
         Node("log", "verify_audit_log", {}),
         _tell("log_not_verified", "Finding: the log could not be verified: $log.reason"),
-        Node("release", "release_agent", {"agent": "$exec.agent", "reason": "the drill is over"}),
+        # By its epoch: another directive that holds the agent is not the drill's to end.
+        Node(
+            "release",
+            "release_agent",
+            {"epoch": "$contain.receipt.epoch", "reason": "the drill is over"},
+        ),
         _tell("not_released", "The freeze lapses by itself: $release.reason"),
         _ask(
             "release_waits",
@@ -278,7 +322,13 @@ _DRILL: Final = Workflow(
         Branch("reach", "contain", "$reach.status", "SUCCESS"),
         Branch("reach", "tell_not_reached", "$reach.status", "SUCCESS", is_negated=True),
         Branch("contain", "tell_protected", "$contain.status", "PENDING"),
-        Branch("contain", "tell_not_contained", "$contain.status", "FAILED"),
+        Branch(
+            "contain",
+            "tell_not_contained",
+            "$contain.status",
+            "SUCCESS|PARTIAL|PENDING",
+            is_negated=True,
+        ),
         Branch("contain", "tell_partly_contained", "$contain.status", "PARTIAL"),
         Branch("contain", "verify", "$contain.status", "SUCCESS|PARTIAL"),
         Branch("verify", "tell_not_verified", "$verify.status", "SUCCESS", is_negated=True),
@@ -286,7 +336,9 @@ _DRILL: Final = Workflow(
         Branch("log", "tell_log_not_verified", "$log.status", "SUCCESS", is_negated=True),
         Branch("log", "release"),
         Branch("release", "release_waits", "$release.status", "PENDING"),
-        Branch("release", "tell_not_released", "$release.status", "FAILED|PARTIAL"),
+        Branch(
+            "release", "tell_not_released", "$release.status", "SUCCESS|PENDING", is_negated=True
+        ),
         Branch("release_waits", "released"),
         Branch("released", "tell_over", "$released.operation.state", "DONE"),
         Branch(

@@ -3,9 +3,10 @@
 
 Laws:
 
-1. A parameter's schema is never wider than the catalogue's form, and never takes a Jinja template:
-   StackStorm renders templates in parameters with the pack's configuration in reach, so text from
-   an alert could otherwise carry the API token away.
+1. A parameter's schema is never wider than the catalogue's form, and never takes a template:
+   StackStorm renders Jinja in parameters, and its conductor evaluates YAQL in every text that a
+   workflow's expression gives, both with the encrypted store in reach, so text from an alert could
+   otherwise carry the API token away.
 2. An output's schema is never narrower than what can come back: StackStorm fails an execution whose
    output does not fit, and a containment that was done must not look failed.
 """
@@ -27,8 +28,8 @@ __all__ = ["NO_TEMPLATE", "action_metadata", "generated"]
 
 _FOLDER: Final = Path(__file__).resolve().parent
 _HEADER: Final = "# Generated from the catalogue of actions; do not edit.\n---\n"
-NO_TEMPLATE: Final = r"^(?![\s\S]*\{[{%#])"
-"""Matches text in which Jinja finds nothing to render."""
+NO_TEMPLATE: Final = r"^(?![\s\S]*(?:\{[{%#]|<%))"
+"""Matches text in which neither Jinja nor YAQL finds anything to evaluate."""
 _TIME: Final = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?Z$"
 _LONGEST: Final = {FieldType.TEXT: 1000, FieldType.LONG_TEXT: 4000}
 _MARGIN_S: Final = 15

@@ -230,6 +230,6 @@ RUNNERS: tuple[Runner, ...] = (
     _Client(),
     _Hosted("Tines", "a hosted platform: its document is validated only"),
     _Hosted("Torq", "a hosted platform: its document is validated only"),
-    _Hosted("n8n", "cannot be installed from the registries here: its document is validated only"),
+    _Hosted("n8n", "cannot be installed from the registries here, and imports no document"),
     _Hosted("Logic Apps and Sentinel", "hosted in Azure: the connector is validated only"),
 )

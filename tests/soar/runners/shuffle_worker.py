@@ -49,6 +49,14 @@ def _tools() -> Any:
     return Tools
 
 
+def _with_templates() -> None:
+    """Give the SDK its template engine back: in a container of its own nobody has taken it away."""
+    from liquid import Liquid
+    from shuffle_sdk import AppBase
+
+    sys.modules[AppBase.__module__].Liquid = Liquid  # type: ignore[attr-defined]
+
+
 def _apart(apps: dict[str, Any], request: dict[str, Any]) -> dict[str, str]:
     name = json.loads(request["environment"]["ACTION"])["name"]
     app = apps["tools" if name == "repeat_back_to_me" else "holdfast"]
@@ -58,6 +66,8 @@ def _apart(apps: dict[str, Any], request: dict[str, Any]) -> dict[str, str]:
             os.dup2(printed.fileno(), 1)
             os.dup2(printed.fileno(), 2)
             os.environ.update(request["environment"])
+            if app is apps["tools"]:
+                _with_templates()
             try:
                 app.run()
             except SystemExit:

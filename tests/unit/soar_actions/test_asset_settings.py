@@ -59,6 +59,10 @@ def test_an_asset_has_its_defaults() -> None:
         "https://control.example\n:7445",
         "https://*.example",
         "https://[::1",
+        "https://a..example",
+        "https://....",
+        f"https://{'a' * 64}.example",
+        f"https://{'a.' * 127}example",
     ],
 )
 def test_i05_an_endpoint_is_https_host_and_port(endpoint: str) -> None:
@@ -214,6 +218,18 @@ def test_a_private_ca_is_trusted_instead_of_the_systems() -> None:
     context = tls_context(Connection.from_asset({**GOOD, "ca_certificate": pem}))
 
     assert len(context.get_ca_certs()) == 1
+
+
+def test_a_bundle_is_read_whole_or_not_at_all(tmp_path: Path) -> None:
+    """Half of it would trust some of its authorities, and nobody could say which."""
+    pem = Authority().pem
+    (tmp_path / "bundle").write_bytes(pem * (256 * 1024 // len(pem)))
+    (tmp_path / "longer").write_bytes(pem * (256 * 1024 // len(pem) + 1))
+
+    whole = Connection.from_asset({**GOOD, "ca_certificate": str(tmp_path / "bundle")})
+
+    assert whole.ca_certificate.count("BEGIN") == 256 * 1024 // len(pem)
+    assert "256 KiB" in refusal(ca_certificate=str(tmp_path / "longer")).message
 
 
 def test_i06_a_connection_shows_no_secret() -> None:

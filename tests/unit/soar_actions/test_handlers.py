@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 from collections.abc import Iterator
@@ -66,7 +67,15 @@ def parameters(slug: str) -> dict[str, str]:
 def results(slug: str) -> list[dict[str, Any]]:
     """Return what the action answers: done, with laggards, and when a human must grant it first."""
     method = METHODS[slug]
+    if slug == "test-connectivity":
+        return [
+            FakeControl(**{method: ActionError(ErrorClass.NOT_FOUND, "no such operation")}).run(
+                slug
+            )
+        ]
     whole = filled(method)
+    if slug == "verify-containment":
+        whole["items"][0]["effect"] = "EFFECT_DENY"
     answers = [whole, json.loads(json.dumps(whole).replace("STATE_ENFORCED", "STATE_LAGGARD"))]
     if ACTIONS[slug].can_be_pending:
         answers.append({"operation": operation("PENDING_APPROVAL")})
@@ -124,6 +133,19 @@ def test_an_answer_of_another_form_is_a_failure(slug: str) -> None:
     result = FakeControl(**{method: wrong}).run(slug, parameters(slug))
 
     assert result["status"] == "FAILED"
+
+
+LISTS = {slug for slug in ACTIONS if slug.startswith(("list-", "search-"))}
+"""An empty list is an answer too, and proto3 JSON leaves it out."""
+
+
+@pytest.mark.parametrize("slug", sorted(set(ACTIONS) - LISTS - {"get-agent-timeline"}))
+def test_an_answer_that_says_nothing_proves_nothing(slug: str) -> None:
+    """Something else that answers 200 with an empty object has revoked, opened and proved nothing."""
+    result = FakeControl(**{METHODS[slug]: {}}).run(slug, parameters(slug))
+
+    assert result["status"] == "FAILED"
+    assert "granted" not in result["summary"]
 
 
 @pytest.mark.parametrize("slug", sorted(set(ACTIONS) - {"test-connectivity"}))
@@ -210,6 +232,58 @@ def test_a_containment_that_is_not_whole_is_partial(changes: dict[str, Any], wor
     assert whole["status"] == "SUCCESS"
     assert partial["status"] == "PARTIAL"
     assert word in partial["summary"]
+
+
+def test_a_runtime_that_could_not_be_stopped_is_partial() -> None:
+    """The gates deny it; that it still runs is said."""
+    still = {"driver": "process_group", "subject": "pgid 4711", "result": "FAILED"}
+    given = {"agent": "banking", "level": "KILL", "reason": "alert"}
+
+    stopped = {**still, "result": "TERMINATED"}
+    whole = FakeControl(**{Contain: _receipt(isolation=[stopped])}).run("contain-agent", given)
+    partial = FakeControl(**{Contain: _receipt(isolation=[still])}).run("contain-agent", given)
+
+    assert whole["status"] == "SUCCESS"
+    assert partial["status"] == "PARTIAL"
+    assert "NOT stopped: pgid 4711" in partial["summary"]
+
+
+def test_a_gate_that_is_not_connected_is_named() -> None:
+    """It denies by itself once control is silent: no shortfall, and nothing that is kept quiet."""
+    gates = [
+        {"gate": "g1", "state": "STATE_ENFORCED"},
+        {"gate": "g2", "state": "STATE_DISCONNECTED"},
+    ]
+
+    result = FakeControl(**{Contain: _receipt(gates=gates)}).run(
+        "contain-agent", parameters("contain-agent")
+    )
+
+    assert result["status"] == "SUCCESS"
+    assert result["laggards"] == ["g2"]
+    assert "not connected: g2" in result["summary"]
+    assert "not yet enforced" not in result["summary"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "word"),
+    [
+        ({"durable": False}, "NOT durable"),
+        ({"contained": False}, "NOT called contained"),
+        ({"gates": [{"gate": "g2", "state": "STATE_LAGGARD"}], "contained": False}, "g2"),
+    ],
+    ids=["not_durable", "ended", "laggard"],
+)
+def test_a_receipt_that_is_not_whole_says_so(changes: dict[str, Any], word: str) -> None:
+    """To look at it is a success; what it says is not."""
+    method = "ContainmentService/GetReceipt"
+
+    whole = FakeControl(**{method: _receipt()}).run("get-receipt", {"epoch": "42"})
+    other = FakeControl(**{method: _receipt(**changes)}).run("get-receipt", {"epoch": "42"})
+
+    assert "is whole" in whole["summary"]
+    assert "is NOT whole" in other["summary"]
+    assert word in other["summary"]
 
 
 def test_i07_a_misspelt_agent_is_no_success() -> None:
@@ -367,6 +441,24 @@ def test_release_of_an_agent_partly_refused_is_partial() -> None:
     assert result["releases"][1]["reason"] == "APPROVAL_REFUSED"
 
 
+def test_what_was_refused_is_said_while_others_wait() -> None:
+    """A playbook that follows the one that waits is told of the one that nobody will release."""
+    control = FakeControl(
+        **{
+            "ContainmentService/ListDirectives": {"directives": [{"epoch": "5"}, {"epoch": "7"}]},
+            Release: [
+                {"operation": operation("REFUSED", detail="refused by bob")},
+                {"operation": operation("PENDING_APPROVAL")},
+            ],
+        }
+    )
+
+    result = control.run("release-agent", {"agent": "banking", "reason": "false alarm"})
+
+    assert result["status"] == "PENDING"
+    assert "FAILED: directive 5: nothing was done: refused by bob" in result["summary"]
+
+
 def test_release_of_an_agent_that_nothing_names() -> None:
     """What was wanted is so; but what else holds the agent is said, and a wrong name is an error."""
     none = {"ContainmentService/ListDirectives": {}}
@@ -384,8 +476,11 @@ def test_release_of_an_agent_that_nothing_names() -> None:
 
 
 def test_too_many_directives_are_not_released_at_once() -> None:
-    """A hundred questions to humans are enough."""
-    many = {"directives": [{"epoch": str(number)} for number in range(1, 102)]}
+    """A hundred questions to humans are enough; no list is read on and on to count the rest."""
+    many = {
+        "directives": [{"epoch": str(number)} for number in range(1, 101)],
+        "nextPageToken": "1",
+    }
     control = FakeControl(**{"ContainmentService/ListDirectives": many})
 
     result = control.run("unblock-destination", {"destination": "evil.example", "reason": "r"})
@@ -426,10 +521,12 @@ def test_lists_are_read_page_by_page_up_to_the_limit() -> None:
     [
         ({"contained": True, "items": [{"effect": "EFFECT_DENY"}]}, "SUCCESS"),
         ({"contained": False, "items": [{"effect": "EFFECT_ALLOW"}]}, "FAILED"),
+        ({"contained": True, "items": [{"effect": "EFFECT_ALLOW"}]}, "FAILED"),
+        ({"contained": True, "items": []}, "FAILED"),
         ({"items": []}, "FAILED"),
         ({}, "FAILED"),
     ],
-    ids=["contained", "allowed", "nothing_replayed", "empty"],
+    ids=["contained", "allowed", "contradiction", "proved_by_nothing", "nothing_replayed", "empty"],
 )
 def test_only_a_proved_containment_is_a_success(answer: dict[str, Any], status: str) -> None:
     """Whatever else control says, it is FAILED."""
@@ -483,6 +580,57 @@ def test_get_operation_tells_how_it_ended(
     assert result["operation"]["state"] == state
     assert control.calls[0].body["wait"] == "10s"
     assert control.calls[0].patience_s == 10
+
+
+@pytest.mark.parametrize(
+    ("receipt", "status", "word"),
+    [
+        ({}, "SUCCESS", "done"),
+        ({"durable": False}, "PARTIAL", "NOT durable"),
+        (
+            {"contained": False, "gates": [{"gate": "g2", "state": "STATE_LAGGARD"}]},
+            "PARTIAL",
+            "g2",
+        ),
+    ],
+    ids=["whole", "not_durable", "laggard"],
+)
+def test_get_operation_says_no_more_than_its_receipt(
+    receipt: dict[str, Any], status: str, word: str
+) -> None:
+    """A containment that was granted and is not whole is no success, whoever asks how it went."""
+    done = operation("DONE", action="contain", detail="done", **_receipt(**receipt))
+    control = FakeControl(**{"OperationService/GetOperation": {"operation": done}})
+
+    result = control.run("get-operation", {"operation": f"operations/apr_{ID}"})
+
+    assert (result["status"], result["is_final"]) == (status, True)
+    assert word in result["summary"]
+
+
+@pytest.mark.parametrize(
+    "told",
+    [operation("DONE", action="contain"), operation("A_NEW_ONE"), operation("UNSPECIFIED")],
+    ids=["no_receipt", "new_state", "no_state"],
+)
+def test_get_operation_does_not_guess(told: dict[str, Any]) -> None:
+    """A containment without a receipt, and a state that nobody knows, have not ended well."""
+    control = FakeControl(**{"OperationService/GetOperation": {"operation": told}})
+
+    result = control.run("get-operation", {"operation": f"operations/apr_{ID}"})
+
+    assert result["status"] == "FAILED"
+    assert result["error"]["reason"] == "MALFORMED_ANSWER"
+
+
+def test_an_approval_in_a_new_state_is_not_final() -> None:
+    """Nobody has decided as far as we know."""
+    new = {"approval": {"state": "STATE_A_NEW_ONE"}}
+    control = FakeControl(**{"ApprovalService/GetApproval": new})
+
+    result = control.run("get-approval", {"approval": f"approvals/apr_{ID}"})
+
+    assert (result["is_final"], result["is_granted"]) == (False, False)
 
 
 def test_an_approval_that_was_granted_is_a_success() -> None:
@@ -586,14 +734,16 @@ def test_connectivity_is_proved_by_what_is_not_there() -> None:
 
     good = FakeControl(**{method: missing}).run("test-connectivity")
     bad = FakeControl(**{method: refused}).run("test-connectivity")
+    other = FakeControl(**{method: {"operation": operation("DONE")}}).run("test-connectivity")
 
     assert good["status"] == "SUCCESS"
     assert bad["error"]["reason"] == "UNAUTHENTICATED"
+    assert other["error"]["reason"] == "NOT_CONTROL"
 
 
 def test_words_of_an_agent_steer_no_terminal() -> None:
     """What stands in a summary or an error is printable, and not endless."""
-    hostile = "a\x1b]52;c;cm0=\x07\u202e" + "b" * 5000
+    hostile = "a\x1b]52;c;cm0=\x07\u202e\u061c\u2060\ufeff\U000e0041" + "b" * 5000
     control = FakeControl(
         **{"ContainmentService/VerifyContainment": {"statement": hostile, "contained": True}}
     )
@@ -602,6 +752,42 @@ def test_words_of_an_agent_steer_no_terminal() -> None:
     summary = control.run("verify-containment", {"agent": "banking"})["summary"]
 
     for text in (summary, error.message, error.reason, error.remedy, str(error)):
-        assert "\x1b" not in text
-        assert "\u202e" not in text
+        assert not set(text) & set("\x1b\x07\u202e\u061c\u2060\ufeff\U000e0041")
         assert len(text) <= 1000
+
+
+def test_words_of_an_agent_steer_nothing_in_lists_either() -> None:
+    """Each target and each release has a summary of its own."""
+    waits = {"operation": operation("PENDING_APPROVAL", summary="a\x1b[2J\u202e" + "b" * 5000)}
+    control = FakeControl(
+        **{
+            Contain: waits,
+            Release: waits,
+            "ContainmentService/ListDirectives": {"directives": [{"epoch": "5"}]},
+        }
+    )
+
+    fleet = control.run("contain-agents", parameters("contain-agents"))
+    released = control.run("release-agent", {"agent": "banking", "reason": "r"})
+
+    for item in (*fleet["targets"], *released["releases"]):
+        assert "\x1b" not in item["summary"]
+        assert len(item["summary"]) <= 1000
+
+
+@pytest.mark.parametrize("broken", ["?", "é", "AAA"], ids=["sign", "letter", "length"])
+def test_what_is_no_base64_is_a_failure(broken: str) -> None:
+    """Not an exception either."""
+    result = FakeControl(**{Contain: _receipt(signature=broken)}).run(
+        "contain-agent", parameters("contain-agent")
+    )
+
+    assert result["error"]["reason"] == "MALFORMED_ANSWER"
+
+
+def test_an_entry_that_is_nested_without_end_is_a_failure() -> None:
+    """Not an exception, whatever control sends."""
+    deep = base64.b64encode(b"[" * 200_000).decode()
+    control = FakeControl(**{"AuditService/ListEntries": {"entries": [{"json": deep}]}})
+
+    assert control.run("search-audit")["error"]["reason"] == "MALFORMED_ANSWER"

@@ -13,6 +13,7 @@ from click.testing import CliRunner, Result
 from sidecar.canonical import fingerprint_words
 from soar_actions import cli
 from soar_actions.cli import soar
+from soar_actions.errors import ActionError, ErrorClass
 from tests.unit.soar_actions.control import (
     FINGERPRINT,
     ID,
@@ -153,8 +154,15 @@ Command = Callable[..., Result]
 def command(monkeypatch: pytest.MonkeyPatch) -> Command:
     """Run ``holdfast soar run release-agent`` against an operation as it is described."""
 
-    def call(*flags: str, state: str = "PENDING_APPROVAL", **changes: Any) -> Result:
+    def call(
+        *flags: str,
+        state: str = "PENDING_APPROVAL",
+        error: ActionError | None = None,
+        **changes: Any,
+    ) -> Result:
         control = control_with("release-agent", state, **changes)
+        if error is not None:
+            control = FakeControl(**{METHODS["release-agent"]: error})
 
         def perform(slug: str, _c: object, _t: str, values: dict[str, str], key: str) -> Any:
             return control.run(slug, values, key=key)
@@ -207,6 +215,14 @@ def test_the_command_says_what_is_wrong_with_its_files(tmp_path: Any) -> None:
 
     assert result.exit_code == 2
     assert "holdfast api-tokens create" in result.stdout
+
+
+def test_the_command_says_with_which_key_to_try_again(command: Command) -> None:
+    """It made the key itself, and nobody else knows it."""
+    down = ActionError(ErrorClass.UNAVAILABLE, "control could not be reached")
+
+    assert "--key soar-" in command(error=down).stdout
+    assert "--key" not in command(state="REFUSED").stdout
 
 
 @pytest.mark.parametrize("is_json", [True, False], ids=["json", "text"])

@@ -3,10 +3,12 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import logging
 import selectors
 import socket
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -214,12 +216,23 @@ def drip_headers(request: Request) -> None:
         request.wfile.flush()
 
 
+def drip_to_the_end(request: Request) -> None:
+    """The same on a connection that ends with this answer, as control's do."""
+    request.send_response(200)
+    request.send_header("Connection", "close")
+    request.send_header("Content-Length", "100000")
+    request.end_headers()
+    while not request.server.owner.stopped.wait(0.1):
+        request.wfile.write(b" ")
+        request.wfile.flush()
+
+
 def silent(request: Request) -> None:
     """Take the request and say nothing."""
     request.server.owner.stopped.wait(10)
 
 
-@pytest.mark.parametrize("behaviour", [drip, drip_headers, silent])
+@pytest.mark.parametrize("behaviour", [drip, drip_headers, drip_to_the_end, silent])
 def test_i04_a_slow_server_ends_at_the_deadline(
     serve: Any, ask: Any, impatient: None, behaviour: Any
 ) -> None:
@@ -229,11 +242,67 @@ def test_i04_a_slow_server_ends_at_the_deadline(
     with serve(behaviour) as server:
         result = ask(server)
         spent = time.monotonic() - begin
+        join_attempts()
 
     assert result["error"]["reason"] == "DEADLINE"
     assert result["error"]["retryable"]
     assert spent < 4
     assert "attempts in" in result["summary"]
+
+
+def join_attempts() -> None:
+    """Wait for the threads of attempts that were given up; none may stay."""
+    for thread in threading.enumerate():
+        if thread.name == "holdfast-soar":
+            thread.join(5)
+            assert not thread.is_alive()
+
+
+def test_i04_an_attempt_that_was_given_up_sends_nothing(
+    serve: Any, ask: Any, impatient: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The name service answers when the playbook has long been told that nothing came of it."""
+    lookup, is_answering = socket.getaddrinfo, threading.Event()
+
+    def slow(*args: Any, **options: Any) -> Any:
+        is_answering.wait(20)
+        return lookup(*args, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", slow)
+    with serve(good) as server:
+        late = ask(server)
+        is_answering.set()
+        join_attempts()
+        requests = list(server.requests)
+        in_time = ask(server)
+
+    assert late["error"]["reason"] == "DEADLINE"
+    assert not requests
+    assert in_time["status"] == "SUCCESS"
+
+
+def test_i01_an_answer_that_broke_off_is_asked_for_again(serve: Any, ask: Any) -> None:
+    """What was ordered may be done: half an answer is not the answer of something else."""
+
+    def half(request: Request) -> None:
+        request.send_response(200)
+        request.send_header("Content-Type", "application/json")
+        request.send_header("Content-Length", "4000")
+        request.end_headers()
+        request.wfile.write(b'{"receipt": {"directive"')
+        request.close_connection = True
+
+    done = lambda request: request.answer(200, CONTAINED)  # noqa: E731
+    order = {"agent": "banking", "reason": "r"}
+
+    with serve(half, done) as server:
+        result = ask(server, "contain-agent", parameters=order)
+    with serve(half) as server:
+        lost = ask(server, "contain-agent", parameters=order)
+
+    assert result["status"] == "SUCCESS"
+    assert lost["error"]["class"] == "UNAVAILABLE"
+    assert lost["error"]["retryable"]
 
 
 def test_i05_another_ca_is_not_trusted(serve: Any, ask: Any) -> None:
@@ -256,7 +325,9 @@ def test_i05_the_system_does_not_trust_it_either(serve: Any, ask: Any) -> None:
     assert not server.requests
 
 
-@pytest.mark.parametrize("flaw", ["expired", "not_yet", "other_name", "no_name", "self_signed"])
+@pytest.mark.parametrize(
+    "flaw", ["expired", "not_yet", "other_name", "no_name", "common_name", "self_signed"]
+)
 def test_i05_a_flawed_certificate_is_not_trusted(
     authority: Authority, serve: Any, ask: Any, flaw: str
 ) -> None:
@@ -273,13 +344,14 @@ def test_i05_a_flawed_certificate_is_not_trusted(
         ),
         "other_name": lambda: authority.issue(dns=["evil.example"], usage=SERVER),
         "no_name": lambda: authority.issue(usage=SERVER, common_name="127.0.0.1"),
+        "common_name": lambda: authority.issue(usage=SERVER, common_name="localhost"),
         "self_signed": lambda: Authority().server(),
     }[flaw]()
 
     with serve(good, credential=credential) as server:
-        result = ask(server)
+        results = [ask(server), ask(server, host="localhost")]
 
-    assert result["error"]["reason"] == "SERVER_NOT_TRUSTED"
+    assert {result["error"]["reason"] for result in results} == {"SERVER_NOT_TRUSTED"}
     assert not server.requests
 
 
@@ -350,12 +422,17 @@ def test_what_is_not_control_is_not_repeated(serve: Any, ask: Any, behaviour: An
 def test_a_busy_proxy_is_unavailable(serve: Any, ask: Any) -> None:
     """A load balancer's own 503 is tried again, and its page not quoted."""
     page = lambda request: request.answer(503, HOSTILE, "text/html")  # noqa: E731
+    its_own = {"code": "GatewayBusy", "message": "secret-page-canary"}
+    gateway = lambda request: request.answer(503, its_own)  # noqa: E731
 
-    with serve(page, good) as server:
+    with serve(page, gateway, good) as server:
         result = ask(server)
+    with serve(gateway) as server:
+        busy = ask(server)
 
     assert result["status"] == "SUCCESS"
-    assert len(server.requests) == 2
+    assert busy["error"]["class"] == "UNAVAILABLE"
+    assert "canary" not in json.dumps(busy)
 
 
 def test_an_endless_answer_is_cut(serve: Any, ask: Any) -> None:
@@ -400,6 +477,24 @@ def test_a_client_certificate_is_shown(authority: Authority, serve: Any, ask: An
 
     assert result["status"] == "SUCCESS"
     assert "Authorization" not in server.requests[0][1]
+
+
+def test_a_platform_without_temporary_files_is_told(
+    authority: Authority, ask: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A container that is read-only: a failure that says what to do, and no exception."""
+    leaf = authority.issue(uris=["spiffe://holdfast/operator/soar"])
+    monkeypatch.setattr("tempfile.tempdir", "/nowhere/at/all")
+
+    result = ask(
+        Server(port=1),
+        api_token="",
+        client_certificate=leaf.chain.decode(),
+        client_key=leaf.key_pem.decode(),
+    )
+
+    assert result["error"]["reason"] == "NO_TEMPORARY_FILE"
+    assert "api_token" in result["error"]["remedy"]
 
 
 def test_a_client_certificate_of_another_ca_is_refused(
@@ -513,6 +608,22 @@ def test_i06_no_secret_is_logged(
     assert CANARY not in caplog.text + out + err
 
 
+def test_i06_no_secret_is_traced(
+    serve: Any, ask: Any, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Platforms have a debug mode in which ``http.client`` prints every header that it sends."""
+    monkeypatch.setattr(http.client.HTTPConnection, "debuglevel", 1)
+
+    with proxied(serve) as (server, proxy):
+        direct = ask(server)
+        through = ask(server, proxy=f"http://user:{CANARY}@127.0.0.1:{proxy.port}")
+
+    out, err = capfd.readouterr()
+    assert direct["status"] == through["status"] == "SUCCESS"
+    assert CANARY not in out + err
+    assert "Proxy-Authorization" not in out + err
+
+
 def test_i04_a_fleet_does_not_wait_for_each(serve: Any, ask: Any) -> None:
     """Once control was down for all attempts, every further agent is asked for once."""
     with serve(error("unavailable", 503)) as server:
@@ -557,6 +668,25 @@ def test_i04_the_total_is_never_passed() -> None:
     assert given[:2] == [10, 10]
     assert given[2] < 4
     assert "3 attempts in 24.0 s" in caught.value.message
+
+
+def test_i04_a_pause_that_took_too_long_is_no_bad_input() -> None:
+    """The machine slept meanwhile: no attempt is begun with less than no time."""
+    clock = Clock()
+    given: list[float] = []
+
+    def attempt(seconds: float) -> None:
+        given.append(seconds)
+        raise ActionError(ErrorClass.UNAVAILABLE, "busy")
+
+    def oversleep(_: float) -> None:
+        clock.now += 60
+
+    with pytest.raises(ActionError) as caught:
+        with_retries(attempt, attempt_s=1, deadline=30, clock=lambda: clock.now, sleep=oversleep)
+
+    assert given == [1]
+    assert "1 attempt in 60.0 s" in caught.value.message
 
 
 @pytest.mark.parametrize("jitter", [0.0, 0.999])

@@ -687,7 +687,7 @@ class Holdfast(HoldfastBase):
         wait_seconds="0",
         **unknown,
     ):
-        """Tell how an action stands that a human must grant: PENDING while it waits, SUCCE."""
+        """Tell how an action stands that a human must grant: PENDING while it waits, PARTI."""
         settings = {
             "endpoint": endpoint,
             "api_token": api_token,

@@ -10,11 +10,15 @@ Laws:
 3. Nothing is left to the SDK's own handling of exceptions: it would call the action again without
    the parameter that it did not like, and show what the exception says.
 4. TLS is always verified; there is no setting that says otherwise.
+5. Text is never code. The SDK renders Liquid in every argument after it has put values in, with Python
+   in reach (``{% python %}``): an alert's text could otherwise run in the process that has the token.
 """
 
 import hashlib
 import json
 import os
+import re
+import sys
 import uuid
 
 from holdfast_actions.catalogue import ACTIONS
@@ -30,6 +34,23 @@ __all__ = ["HoldfastBase"]
 _SHUFFLES_LIMIT_S = 30
 _MARGIN_S = 6
 """For what the SDK itself does around an action."""
+
+
+class _AsItIs:
+    """What stands here for the SDK's template engine: gives back the text that it was given (law 5)."""
+
+    def __init__(self, template, **_settings):
+        self._template = template
+
+    def render(self):
+        """Return the text, unchanged."""
+        return self._template
+
+
+_SDK = sys.modules[AppBase.__module__]
+if not hasattr(_SDK, "Liquid"):
+    raise ImportError("this Shuffle SDK renders arguments in a way that the app cannot switch off")
+_SDK.Liquid = _AsItIs
 
 
 class HoldfastBase(AppBase):
@@ -66,9 +87,10 @@ class HoldfastBase(AppBase):
                 remedy="whether it was done is not known: run it again with the same idempotency key",
             )
             result = failure(error, action=name, key=key)
+        result["summary"] = _untemplated(result["summary"])
         return {
             "success": result["status"] in ("SUCCESS", "PENDING"),
-            "reason": _said(result),
+            "reason": _untemplated(_said(result)),
             **result,
         }
 
@@ -109,6 +131,11 @@ def _said(result):
     error = result["error"]
     remedy = f" (what to do: {error['remedy']})" if error["remedy"] else ""
     return f"{error['class']}: {error['reason']}: {result['summary']}{remedy}"
+
+
+def _untemplated(text):
+    """Return a sentence in which another app, which repeats it, finds nothing to render (law 5)."""
+    return re.sub(r"\{(?=[{%#])", "{ ", text)
 
 
 def _text(value):
