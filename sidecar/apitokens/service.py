@@ -149,7 +149,7 @@ class ApiTokens:
         self._operators = operators
         self._clock = clock
         self._tokens: dict[str, ApiToken] = {}
-        self._deadlines: dict[str, int] = {}
+        self._deadlines: dict[str, dict[int, int]] = {}  # wall → boot, for each end a token has
         self._unsaved: set[str] = set()
         self._uses: dict[str, int] = {}
         self._failure: EnvironmentFailure | None = EnvironmentFailure(
@@ -221,7 +221,7 @@ class ApiTokens:
             raise _nobody()
         now_ns = self._clock.wall_ns()
         self._check_alive(token, now_ns)
-        if not is_current and now_ns >= token.previous_expire_time_ns:
+        if not is_current and self._is_over(token, token.previous_expire_time_ns):
             raise TokenRefused(
                 f"the API token {token.id} has a new secret, and this one works no more",
                 token=token.id,
@@ -262,7 +262,7 @@ class ApiTokens:
                 token=token.id,
                 hint="set the host's clock",
             )
-        if now_ns >= token.expire_time_ns or self._clock.boot_ns() >= self._deadlines[token.id]:
+        if self._is_over(token, token.expire_time_ns):
             raise TokenRefused(
                 f"the API token {token.id} expired at {_time_text(token.expire_time_ns)}",
                 token=token.id,
@@ -460,13 +460,13 @@ class ApiTokens:
     def state_of(self, token: ApiToken) -> TokenState:
         """Return where *token* stands now."""
         state = token.state_at(self._clock.wall_ns())
-        if state is TokenState.ACTIVE and self._clock.boot_ns() >= self._deadlines[token.id]:
+        if state is TokenState.ACTIVE and self._is_over(token, token.expire_time_ns):
             return TokenState.EXPIRED
         return state
 
     def is_previous_alive(self, token: ApiToken) -> bool:
         """Return whether the secret before the last rotation still works."""
-        return self._is_active(token) and self._clock.wall_ns() < token.previous_expire_time_ns
+        return self._is_active(token) and not self._is_over(token, token.previous_expire_time_ns)
 
     # -- private --------------------------------------------------------------------------------
 
@@ -475,9 +475,15 @@ class ApiTokens:
 
     def _keep(self, token: ApiToken) -> None:
         self._tokens[token.id] = token
-        if token.id not in self._deadlines:
-            left_ns = token.expire_time_ns - self._clock.wall_ns()
-            self._deadlines[token.id] = self._clock.boot_ns() + left_ns
+        known = self._deadlines.get(token.id, {})
+        ahead_ns = self._clock.boot_ns() - self._clock.wall_ns()
+        ends = (token.expire_time_ns, token.previous_expire_time_ns)
+        self._deadlines[token.id] = {end: known.get(end, end + ahead_ns) for end in ends}
+
+    def _is_over(self, token: ApiToken, end_ns: int) -> bool:
+        """Return whether *end_ns*, one of the token's own, is over by either clock (law 3)."""
+        boot_end_ns = self._deadlines[token.id].get(end_ns, 0)  # one it had before is over
+        return self._clock.wall_ns() >= end_ns or self._clock.boot_ns() >= boot_end_ns
 
     async def _whole(self, change: Callable[[], Coroutine[Any, Any, T]]) -> T:
         """Run *change* after those before it, and to its end also if nobody waits for it any more."""

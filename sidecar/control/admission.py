@@ -167,6 +167,11 @@ class Admission:
             raise _INEXACT
         _check_scope(method, operator, request)
 
+    def may_call(self, path: str, operator: Operator) -> bool:
+        """Return whether *operator* has a role for *path*: no admission, and needs no request."""
+        method = self.methods.get(path)
+        return method is not None and _has_role(method, operator)
+
     def _method(self, path: str) -> MethodDescriptor:
         method = self.methods.get(path)
         if method is None:
@@ -251,10 +256,19 @@ class _Window:
 # -- law 1 ------------------------------------------------------------------------------------------
 
 
+def _wanted(method: MethodDescriptor) -> list[str]:
+    return list(_options(method)[options_pb2.permission])
+
+
+def _has_role(method: MethodDescriptor, operator: Operator) -> bool:
+    wanted = _wanted(method)
+    return any(role in wanted for role in operator.roles)
+
+
 def _check_permission(method: MethodDescriptor, operator: Operator) -> None:
-    wanted: list[str] = list(_options(method)[options_pb2.permission])
-    if any(role in wanted for role in operator.roles):
+    if _has_role(method, operator):
         return
+    wanted = _wanted(method)
     raise RefusedError(
         f"{operator.name} may not call {method.name}: it needs one of the roles "
         f"{', '.join(wanted) or '(none: the method is closed)'}",

@@ -20,11 +20,12 @@ from sidecar.api.v1 import (
     types_pb2,
 )
 from sidecar.containment.answers import ContainmentAnswer, ReleaseAnswer
-from sidecar.containment.history import DirectiveEntry, DirectiveState
+from sidecar.containment.history import DirectiveEntry
 from sidecar.containment.machine import ContainmentState
 from sidecar.containment.orders import ContainmentOrder, ReleaseOrder, RevocationOrder
 from sidecar.containment.service import ContainmentService
 from sidecar.control.convert import (
+    DIRECTIVE_STATES,
     directive_message,
     level_of,
     page_of,
@@ -49,17 +50,12 @@ Tell = Callable[[Operation], Awaitable[types_pb2.Operation]]
 """Makes an operation a message, with who may decide it, where, and what it gave."""
 
 _MAX_EPOCHS: Final = 2**63
-_STATES = {
-    DirectiveState.ACTIVE: types_pb2.Directive.STATE_ACTIVE,
-    DirectiveState.RELEASED: types_pb2.Directive.STATE_RELEASED,
-    DirectiveState.EXPIRED: types_pb2.Directive.STATE_EXPIRED,
-}
 
 
 def entry_message(entry: DirectiveEntry) -> types_pb2.Directive:
     """Return a directive with how it ended, if it did."""
     message = directive_message(entry.directive)
-    message.state = _STATES[entry.state]
+    message.state = DIRECTIVE_STATES[entry.state]
     message.releaser = entry.releaser
     if entry.end_time_ns:
         message.end_time.CopyFrom(timestamp(entry.end_time_ns))

@@ -22,7 +22,7 @@ from sidecar.approvals.values import (
 from sidecar.canonical import fingerprint_words
 from sidecar.clock import NS_PER_SECOND
 from sidecar.containment.acks import GateItem, GateStanding
-from sidecar.containment.receipt import SignedReceipt
+from sidecar.containment.receipt import DirectiveState, SignedReceipt
 from sidecar.errors import ErrorReason, UntrustedInputError
 from sidecar.investigate.values import BlastRadius, Event
 from sidecar.model import Directive, Effect, Level, Target, TargetKind, ToolClass
@@ -30,6 +30,7 @@ from sidecar.operations.values import Operation, OperationState
 from sidecar.tokens.revocations import RevocationRule
 
 __all__ = [
+    "DIRECTIVE_STATES",
     "EFFECTS",
     "LEVELS",
     "TOOL_CLASSES",
@@ -77,6 +78,11 @@ TOOL_CLASSES: Final = {
     ToolClass.WRITE: types_pb2.TOOL_CLASS_WRITE,
     ToolClass.DESTRUCTIVE: types_pb2.TOOL_CLASS_DESTRUCTIVE,
     ToolClass.EXTERNAL: types_pb2.TOOL_CLASS_EXTERNAL,
+}
+DIRECTIVE_STATES: Final = {
+    DirectiveState.ACTIVE: types_pb2.Directive.STATE_ACTIVE,
+    DirectiveState.RELEASED: types_pb2.Directive.STATE_RELEASED,
+    DirectiveState.EXPIRED: types_pb2.Directive.STATE_EXPIRED,
 }
 _STANDINGS: Final = {
     GateStanding.ENFORCED: types_pb2.Receipt.GateItem.STATE_ENFORCED,
@@ -269,6 +275,7 @@ def receipt_message(signed: SignedReceipt) -> types_pb2.Receipt:
         key_id=receipt.key_id,
         issue_time=timestamp(receipt.issue_time_ns),
     )
+    message.directive.state = DIRECTIVE_STATES[receipt.state]
     if receipt.last_allow_time_ns is not None:
         message.last_allow_time.CopyFrom(timestamp(receipt.last_allow_time_ns))
     return message

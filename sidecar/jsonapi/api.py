@@ -65,6 +65,7 @@ log = structlog.get_logger("holdfast.control")
 
 _OPENC2: Final = "/.well-known/openc2"
 _OPERATION: Final = re.compile(r"/v1/operations/([A-Za-z0-9_]{1,64})", re.ASCII).fullmatch
+_CONTAIN: Final = "/sidecar.api.v1.ContainmentService/Contain"
 _GET_OPERATION: Final = "/sidecar.api.v1.OperationService/GetOperation"
 _MAX_HEAD_BYTES: Final = 8 * 1024
 Identify = Callable[[], Operator]
@@ -204,7 +205,9 @@ class Api:
             await self._admission.admit(path, parse, identify)
             return await self._behave(path, read[0])
 
-        is_lever = bool(_options(method)[options_pb2.mutates])
+        is_lever = bool(_options(method)[options_pb2.mutates]) and self._admission.may_call(
+            path, operator
+        )
         with self._slots.one(_name_of(operator), is_lever=is_lever):
             message = await _within(seconds, answer())
         return answer_of(message, is_connect=is_connect)
@@ -235,7 +238,9 @@ class Api:
 
         try:
             operator = await self._known(_OPENC2, identify)
-            with self._slots.one(_name_of(operator), is_lever=True):
+            # What the command is nobody knows yet: it may be a lever if its caller has one.
+            is_lever = self._admission.may_call(_CONTAIN, operator)
+            with self._slots.one(_name_of(operator), is_lever=is_lever):
                 return openc2_of(await _within(DEFAULT_S, answer()))
         except HoldfastError as exc:
             return with_headers(ApiError.of(exc), openc2_of(self._openc2.failure(exc)))

@@ -63,7 +63,7 @@ def parse_object(data: bytes) -> dict[str, Any]:
         return parse_arguments(data, limits=_LIMITS)
     except ShapeError as exc:
         # Its sentences speak of the arguments of a tool call; here they are the body's.
-        said = exc.message.replace("the arguments are", "it is").replace("the arguments", "it")
+        said = exc.message.replace("the arguments", "its values")
         raise UntrustedInputError(
             f"the body is not taken: {said}",
             reason=ErrorReason.MALFORMED,

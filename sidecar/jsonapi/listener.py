@@ -7,7 +7,9 @@ requests (its C parser, no compression); what it leaves open is closed here.
 Laws:
 
 1. TLS 1.2 or newer with forward secrecy; a client certificate is optional, and whoever shows one must
-   show a good one. Nothing is resumed: every connection proves itself anew.
+   show a good one. No tickets are given: TLS 1.3 proves itself anew on every connection. A session
+   of TLS 1.2 can be resumed from this process's memory (Python cannot forbid it), and has the
+   certificate it began with, which is checked in each request.
 2. At most ``max_connections``, and so many per address, are held. A new one takes the place of the one
    that has been idle longest; a request that is being answered is never cut off for another.
 3. A handshake, a request's head and silence each have a deadline; a connection has an age.

@@ -7,7 +7,8 @@ Laws:
    and idempotency are those of the methods (``Call`` goes through ``Admission``).
 2. ``command_id`` is the request id. The same one with another command is refused (400).
 3. What waits for a human is 102, with the operation in the results; asking again with the same
-   ``command_id`` tells how it ended. 200 means that it is done.
+   ``command_id`` tells how it ended. 200 means that the order was carried out; of a containment the
+   text says what is not proven, for OpenC2 knows no status for it.
 4. A pair of action and target that ``query features`` does not name is 501.
 """
 
@@ -68,6 +69,7 @@ _FEATURES: Final = ("versions", "profiles", "pairs", "rate_limit")
 _BLOCKING: Final = "FREEZE"
 _MAX_RELEASES: Final = 100
 _LIVE: Final = (types_pb2.Operation.STATE_PENDING_APPROVAL, types_pb2.Operation.STATE_RUNNING)
+_ENDED: Final = (types_pb2.Directive.STATE_RELEASED, types_pb2.Directive.STATE_EXPIRED)
 _STATUS: Final = {
     "unauthenticated": 401,
     "permission_denied": 403,
@@ -184,9 +186,7 @@ class OpenC2Consumer:
         results = {PROFILE: encode(answer)}
         if answer.HasField("operation") and not answer.HasField("receipt"):
             return _Outcome(**_standing(answer.operation), results=results)
-        if not answer.receipt.contained:
-            return _Outcome(text="It holds; not every gate has said so yet.", results=results)
-        return _Outcome(text="It holds, and every connected gate has said so.", results=results)
+        return _Outcome(text=_proof(answer), results=results)
 
     async def _revoke(self, command: Command, call: Call) -> _Outcome:
         _no_time(command)
@@ -201,7 +201,10 @@ class OpenC2Consumer:
             session=fields.get("session", ""),
         )
         answer = await call(_REVOKE, order)
-        return _Outcome(text="Revoked for good.", results={PROFILE: encode(answer)})
+        text = "Revoked for good."
+        if answer.laggards:
+            text += f" Not yet enforced by: {', '.join(answer.laggards)}."
+        return _Outcome(text=text, results={PROFILE: encode(answer)})
 
     async def _release(self, command: Command, call: Call) -> _Outcome:
         """Ask for the release of what a command names: one directive, or all on exactly its target."""
@@ -247,13 +250,22 @@ class OpenC2Consumer:
             NotFoundError: None ever did: the command means something else than it says.
         """
         request = containment_pb2.ListDirectivesRequest(
-            page_size=1000, include_ended=True, target=target, agent=_scope_agent(target)
+            page_size=1000, target=target, agent=_scope_agent(target)
         )
         page: containment_pb2.ListDirectivesResponse = await call(_LIST, request)
-        found = [one for one in page.directives if one.target == target]
-        if not found:
+        standing = [
+            one.epoch
+            for one in page.directives
+            if one.target == target and one.state == types_pb2.Directive.STATE_ACTIVE
+        ]
+        if standing:
+            return standing
+        # Asked apart: newer ones that ended could fill the page and hide what stands.
+        request.include_ended, request.page_size = True, 1
+        page = await call(_LIST, request)
+        if not any(one.target == target for one in page.directives):
             raise NotFoundError("no directive ever held exactly this", hint="query what holds it")
-        return [one.epoch for one in found if one.state == types_pb2.Directive.STATE_ACTIVE]
+        return []
 
 
 # -- what a command says ----------------------------------------------------------------------------
@@ -377,6 +389,25 @@ def _no_arguments(command: Command, what: str) -> None:
 
 
 # -- what it is answered ----------------------------------------------------------------------------
+
+
+def _proof(answer: containment_pb2.ContainResponse) -> str:
+    """Return how a containment stands, as far as its receipt proves it (law 3)."""
+    receipt = answer.receipt
+    lacks = []
+    if receipt.directive.state in _ENDED:
+        lacks.append("it has ended since")
+    elif not receipt.contained:
+        lacks.append("a connected gate does not enforce it yet, or none does")
+    if not receipt.durable:
+        lacks.append("it is not durable: control's storage failed")
+    if running := [one.subject for one in receipt.isolation if one.result == "FAILED"]:
+        lacks.append(f"not stopped: {', '.join(running)}")
+    if answer.unknown_agents:
+        lacks.append(f"nothing declares or serves {', '.join(answer.unknown_agents)}")
+    if lacks:
+        return f"It was ordered, and is not proven: {'; '.join(lacks)}."
+    return "It holds, and every connected gate has said so."
 
 
 def _standing(operation: types_pb2.Operation) -> dict[str, Any]:

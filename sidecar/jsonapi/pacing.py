@@ -9,7 +9,8 @@ Laws:
 1. ``Pace`` lets so many things a second through, in all and per address; what is too many waits
    and is not answered, for an answer costs as much as the thing itself.
 2. ``Slots`` bounds what is being answered at the same time, in all and per caller; too many is refused.
-   Some slots are kept for methods that change something: watching cannot crowd out containing.
+   Some slots are kept for methods that change something, called by whoever may: watching cannot
+   crowd out containing.
 3. What is remembered about addresses is bounded.
 """
 

@@ -178,7 +178,7 @@ async def test_h12_old_tls_is_refused(bed: TwinBed, version: ssl.TLSVersion) -> 
 async def test_h12_tls_that_is_new_enough_is_taken_negative_control(
     bed: TwinBed, version: ssl.TLSVersion
 ) -> None:
-    """The same client with a newer version is served, with forward secrecy and no resumption."""
+    """The same client with a newer version is served, with forward secrecy and no ticket."""
     context = _lax(bed)
     context.minimum_version = context.maximum_version = version
     _, writer = await asyncio.open_connection(

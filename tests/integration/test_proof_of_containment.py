@@ -107,6 +107,21 @@ async def test_receipt_names_a_laggard(make_bed: Callable[..., Testbed]) -> None
     assert took < 2
 
 
+async def test_receipt_of_what_was_released_says_so(bed: Testbed) -> None:
+    """Whoever asks for it later is not told that the directive stands."""
+    name = bed.fresh_agent()
+    async with bed.operator("alice") as alice:
+        receipt = (await alice.contain(name, "FREEZE")).receipt
+        epoch = receipt.directive.epoch
+        await alice.release(epoch)
+
+        later = await alice.receipt(epoch)
+
+    assert receipt.directive.state == types_pb2.Directive.STATE_ACTIVE
+    assert later.directive.state == types_pb2.Directive.STATE_RELEASED
+    assert not later.contained
+
+
 # -- replay ---------------------------------------------------------------------------------------
 
 

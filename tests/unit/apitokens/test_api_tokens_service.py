@@ -198,6 +198,19 @@ async def test_a_clock_that_is_set_back_revives_nothing(desk: TokenDesk) -> None
         desk.use(made.secret)
 
 
+async def test_a_clock_that_is_set_back_does_not_prolong_an_overlap(desk: TokenDesk) -> None:
+    """A secret that was replaced has an end of its own, and it ends by the boot clock too."""
+    first = await desk.create()
+    await desk.rotate(first.token.id, overlap_s=600)
+    desk.clock.advance(seconds=600)
+    desk.clock.step_wall(seconds=-300)
+
+    with pytest.raises(TokenRefused, match="has a new secret"):
+        desk.use(first.secret)
+    (listed,) = desk.tokens.list(is_with_ended=False)
+    assert not desk.tokens.is_previous_alive(listed)
+
+
 async def test_without_ttl_it_is_90_days(desk: TokenDesk) -> None:
     """The default."""
     made = await desk.create()

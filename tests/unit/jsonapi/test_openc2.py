@@ -202,13 +202,41 @@ async def test_how_an_operation_ended_is_told(control: Control, state: str, stat
     assert _response(said)["status"] == status
 
 
-async def test_laggards_are_told(control: Control) -> None:
-    """200 says that it holds; the text says if a gate has not said so yet."""
-    control.answers["Contain"] = containment_pb2.ContainResponse(receipt=types_pb2.Receipt())
+_RELEASED = types_pb2.Directive(state=types_pb2.Directive.STATE_RELEASED)
+_FAILED = types_pb2.Receipt.IsolationItem(subject="pgid 7", result="FAILED")
+
+
+@pytest.mark.parametrize(
+    ("fields", "unknown", "word"),
+    [
+        ({"durable": True}, (), "a connected gate does not enforce it yet, or none does"),
+        ({"durable": True, "directive": _RELEASED}, (), "proven: it has ended since."),
+        ({"contained": True}, (), "it is not durable"),
+        ({"contained": True, "durable": True, "isolation": [_FAILED]}, (), "not stopped: pgid 7"),
+        ({"contained": True, "durable": True}, ("alhpa",), "nothing declares or serves alhpa"),
+    ],
+    ids=["laggard", "ended", "not-durable", "still-running", "unknown-agent"],
+)
+async def test_what_a_receipt_does_not_prove_is_told(
+    control: Control, fields: dict[str, Any], unknown: tuple[str, ...], word: str
+) -> None:
+    """A misspelt agent, and an order that has ended since, are never told as held."""
+    control.answers["Contain"] = containment_pb2.ContainResponse(
+        receipt=types_pb2.Receipt(**fields), unknown_agents=unknown
+    )
 
     said = await control.send(_command("stop", "x-holdfast:agent", AGENT))
 
-    assert _response(said)["status_text"] == "It holds; not every gate has said so yet."
+    text = _response(said)["status_text"]
+    assert text.startswith("It was ordered, and is not proven: ")
+    assert word in text
+
+
+async def test_what_a_receipt_proves_is_told(control: Control) -> None:
+    """And nothing else of it."""
+    said = await control.send(_command("stop", "x-holdfast:agent", AGENT))
+
+    assert _response(said)["status_text"] == "It holds, and every connected gate has said so."
 
 
 @pytest.mark.parametrize(
@@ -331,7 +359,37 @@ async def test_restore_once_more_after_the_release_is_done(control: Control) -> 
 
     said = await control.send(_command("restore", "x-holdfast:agent", AGENT))
 
-    assert (said.http_status, len(control.calls)) == (200, 1)
+    assert said.http_status == 200
+    assert {name for name, _ in control.calls} == {"ListDirectives"}
+
+
+async def test_restore_finds_what_stands_behind_more_that_ended_than_a_page_holds(
+    control: Control,
+) -> None:
+    """It would otherwise be told that nothing was to be done."""
+    ended = types_pb2.Directive.STATE_RELEASED
+    control.stands(
+        *((epoch, T(agent="alpha"), ended) for epoch in range(2000, 1, -1)),
+        (1, T(agent="alpha"), types_pb2.Directive.STATE_ACTIVE),
+    )
+
+    async def call(path: str, message: Message) -> Any:
+        answer = await control.call(path, message)
+        if not isinstance(message, containment_pb2.ListDirectivesRequest):
+            return answer
+        shown = [
+            one
+            for one in answer.directives
+            if message.include_ended or one.state == types_pb2.Directive.STATE_ACTIVE
+        ]
+        return containment_pb2.ListDirectivesResponse(directives=shown[: message.page_size])
+
+    request = _command("restore", "x-holdfast:agent", AGENT)
+    message = {"body": {"openc2": {"request": request}}}
+    said = await OpenC2Consumer(clock=_Clock()).answer(json.dumps(message).encode(), call)
+
+    assert _response(said)["status"] == 102
+    assert [m.epoch for name, m in control.calls if name == "Release"] == [1]  # type: ignore[attr-defined]
 
 
 async def test_restore_of_what_nothing_ever_held_is_404(control: Control) -> None:
@@ -382,6 +440,17 @@ async def test_delete_of_a_token_revokes(control: Control) -> None:
         )
     ]
     assert _response(said)["results"]["x-holdfast"]["revocation"]["epoch"] == "3"
+
+
+async def test_gates_that_do_not_enforce_a_revocation_yet_are_told(control: Control) -> None:
+    """It is ordered for good, and a token still works there."""
+    control.answers["RevokeTokens"] = token_pb2.RevokeTokensResponse(laggards=["gate-1", "gate-2"])
+
+    said = await control.send(_command("delete", "x-holdfast:token", {"jti": "j"}))
+
+    assert _response(said)["status_text"] == (
+        "Revoked for good. Not yet enforced by: gate-1, gate-2."
+    )
 
 
 async def test_query_features_tells_what_was_asked(control: Control) -> None:
