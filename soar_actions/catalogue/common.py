@@ -187,7 +187,8 @@ COMMON_ERRORS: Final = (
         reason="UNAVAILABLE",
         meaning="Control could not be reached.",
         remedy="Run it again with the same idempotency key; an agent that must be stopped now is "
-        "stopped on its host with `holdfast contain --local`.",
+        "stopped on its host, as root: `holdfast contain agent AGENT --level kill --reason INCIDENT "
+        "--local`.",
     ),
     ErrorNote(
         reason="DEADLINE",
@@ -221,5 +222,31 @@ COMMON_ERRORS: Final = (
         reason="BAD_SETTING",
         meaning="A setting of the asset is missing or not of its form; nothing was sent.",
         remedy="The message names the setting.",
+    ),
+    ErrorNote(
+        reason="BAD_IDEMPOTENCY_KEY",
+        meaning="The key is not 8 to 128 of the characters `A-Z a-z 0-9 . _ : -`; nothing was sent.",
+        remedy="Leave it out: the platform's run makes one.",
+    ),
+    ErrorNote(
+        reason="PROXY",
+        meaning="The proxy would not connect to control.",
+        remedy="Allow host and port of control there, or let the platform reach control without it.",
+    ),
+    ErrorNote(
+        reason="REDIRECTED",
+        meaning="The endpoint sent the call elsewhere; it was not followed.",
+        remedy="Name control itself in `endpoint`.",
+    ),
+    ErrorNote(
+        reason="NOT_CONTROL",
+        meaning="What answered is not control's JSON API; it is not known what was done.",
+        remedy="Check host and port of `endpoint`; then run it again with the same idempotency key.",
+    ),
+    ErrorNote(
+        reason="MALFORMED_ANSWER",
+        meaning="What answered is not control, or of another version; it is not known what was done.",
+        remedy="Check the endpoint and what stands between; then run it again with the same "
+        "idempotency key.",
     ),
 )

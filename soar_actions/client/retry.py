@@ -23,7 +23,7 @@ _LEAST_S: Final = 0.05
 """An attempt that has less time than this is not begun."""
 _REMEDY: Final = (
     "run it again with the same idempotency key; an agent that must be stopped now is stopped on its "
-    "host with `holdfast contain --local`"
+    "host, as root: `holdfast contain agent AGENT --level kill --reason INCIDENT --local`"
 )
 _Answer = TypeVar("_Answer")
 

@@ -6,11 +6,22 @@ from __future__ import annotations
 import os
 import ssl
 import tempfile
+from typing import Final
 
 from soar_actions.client.connection import Connection
 from soar_actions.errors import ActionError, ErrorClass
 
 __all__ = ["tls_context", "tls_error"]
+
+# Alerts (RFC 8446 section 6.2) with which a server refuses a certificate, or that there is none.
+_OF_CERTIFICATES: Final = (
+    "ALERT_HANDSHAKE_FAILURE",
+    "ALERT_BAD_CERTIFICATE",
+    "ALERT_UNSUPPORTED_CERTIFICATE",
+    "ALERT_CERTIFICATE_",
+    "ALERT_UNKNOWN_CA",
+    "ALERT_ACCESS_DENIED",
+)
 
 
 def tls_context(connection: Connection) -> ssl.SSLContext:
@@ -28,9 +39,11 @@ def tls_context(connection: Connection) -> ssl.SSLContext:
         raise _bad("ca_certificate") from exc
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.hostname_checks_common_name = False  # a common name is no host name (RFC 9525)
-    # Python 3.13 also wants extensions (key identifiers) that many a private CA leaves out. Signature,
-    # chain, time, usage and name are checked by every Python alike, and so is the same certificate.
+    # From Python 3.13 on, extensions (key identifiers) are wanted that many a private CA leaves out,
+    # and a CA that is given may be an issuing one, without its root. Have every Python take and refuse
+    # the same: what is given is trusted; signature, chain, time, usage and name are checked.
     context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
     if connection.client_certificate:
         _load_credential(context, connection)
     return context
@@ -68,7 +81,7 @@ def tls_error(exc: ssl.SSLError) -> ActionError:
             remedy="give the CA of control's certificate in ca_certificate, and use a host name "
             "that stands in the certificate; verification cannot be switched off",
         )
-    if "ALERT" in (exc.reason or ""):
+    if any(word in (exc.reason or "") for word in _OF_CERTIFICATES):
         return ActionError(
             ErrorClass.REFUSED,
             "control did not accept the client certificate",

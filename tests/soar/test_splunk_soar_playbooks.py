@@ -132,6 +132,7 @@ def test_release_that_people_grant(beds: Beds, runner: SplunkRunner) -> None:
 
     assert verdicts == [_FROZEN]
     assert "Released" in played.told()
+    assert played.acted[-1][1]["close"] is True
     assert beds.main.verdict(agent).startswith("ALLOW")
 
 
@@ -243,6 +244,130 @@ def test_i03_negative_control(beds: Beds, runner: SplunkRunner) -> None:
     assert played.severity == "medium"
 
 
+def scripted(artifact: Mapping[str, str], *, choice: str = "", **answers: Any) -> Platform:
+    """Return a platform whose actions answer what *answers* says, by identifier; else plain success.
+
+    A list is one answer after the other.
+    """
+
+    def act(action: str, parameters: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+        said = answers.get(action.replace(" ", "_"), {})
+        data = {"status": "SUCCESS", **(said.pop(0) if isinstance(said, list) else said)}
+        is_done = data["status"] in ("SUCCESS", "PENDING")
+        message = f"{data['status']}: {data.get('summary', '')}"
+        return [{"status": is_done, "message": message, "data": [data], "summary": {}}]
+
+    return Platform(act=act, artifacts=[artifact], answers={"human_gate": choice or None})
+
+
+_WAITS = {"status": "PENDING", "operation": {"name": "operations/apr_1"}}
+_UNDECIDED = {"status": "PENDING", "operation": {"state": "PENDING_APPROVAL"}}
+_IN_PART = {
+    "status": "PARTIAL",
+    "summary": "not yet enforced by: lagging",
+    "operation": {"state": "DONE", "summary": "soar asks to hold it"},
+    "receipt": {"epoch": 7},
+}
+
+
+def test_i03_granted_containment_in_part_is_no_success() -> None:
+    """People granted it and a gate does not enforce it: as loud as without people."""
+    played = scripted({"holdfastAgent": "banking"}, contain_agent=_WAITS, get_operation=_IN_PART)
+
+    played.play(CONTAIN)
+
+    assert "NOT fully contained: `PARTIAL: not yet enforced by: lagging" in played.told()
+    assert played.severity == "high"
+    assert "revoke tokens" in played.names()
+    assert "NOT fully contained" in played.prompts[0]["message"]
+
+
+def test_i03_followed_action_in_part_is_no_success() -> None:
+    """Whoever follows the request is not told that it was carried out."""
+    played = scripted({"holdfastOperation": "operations/apr_1"}, get_operation=_IN_PART)
+
+    played.play(APPROVE)
+
+    assert [note.title for note in played.notes] == ["Granted, but NOT carried out in full"]
+    assert played.severity == "high"
+
+
+def test_containment_that_nobody_ever_decides_is_said_loudly() -> None:
+    """Looking ends some day; that the agent runs on is the last word."""
+    played = scripted({"holdfastAgent": "banking"}, contain_agent=_WAITS, get_operation=_UNDECIDED)
+
+    played.play(CONTAIN)
+
+    assert "The agent is NOT contained (PENDING_APPROVAL)" in played.told()
+    assert played.severity == "high"
+    assert "revoke tokens" not in played.names()
+
+
+def test_release_that_nobody_ever_decides_is_verified_and_recorded() -> None:
+    """The freeze stands: it is verified, and the incident says so."""
+    played = scripted(
+        {"holdfastAgent": "banking"},
+        choice="release",
+        contain_agent={"receipt": {"epoch": 7}},
+        open_incident={"incident": {"name": "incidents/inc_1"}},
+        release_agent=_WAITS,
+        get_operation=_UNDECIDED,
+        verify_containment={"contained": True, "replayed": 3, "allowed": 0},
+    )
+
+    played.play(CONTAIN)
+
+    assert "It was not released (PENDING_APPROVAL)" in played.told()
+    assert played.names()[-2:] == ["verify containment", "update incident"]
+
+
+@pytest.mark.parametrize(
+    ("looked", "is_over"),
+    [
+        ({"agent": {"level": ""}}, True),
+        ({"agent": {"level": "KILL"}}, False),
+        ({"status": "FAILED", "summary": "control is down"}, False),
+    ],
+    ids=["free", "held by another", "not known"],
+)
+def test_incident_is_over_only_if_nothing_holds_the_agent(
+    looked: dict[str, Any], is_over: bool
+) -> None:
+    """One directive was released; the fleet may be held as well."""
+    played = scripted(
+        {"holdfastAgent": "banking"},
+        choice="release",
+        contain_agent={"receipt": {"epoch": 7}},
+        open_incident={"incident": {"name": "incidents/inc_1"}},
+        get_agent=[{"agent": {"level": "FREEZE"}}, looked],
+    )
+
+    played.play(CONTAIN)
+
+    assert played.names()[-3:] == ["release agent", "get agent", "update incident"]
+    assert played.acted[-1][1]["close"] is is_over
+    assert ("Not known to be free" in played.told()) is not is_over
+
+
+@pytest.mark.parametrize("playbook", [CONTAIN, APPROVE, DRILL], ids=lambda path: path.stem)
+def test_i07_words_in_a_note_are_one_line_of_code(playbook: Path) -> None:
+    """Neither a backtick nor a blank line ends the code that foreign words stand in."""
+    failed = {"status": "FAILED", "summary": "x`\n\n[click](https://evil.example)"}
+    played = scripted(
+        {"holdfastAgent": "a", "holdfastOperation": "operations/a", "holdfastDrillAgent": "a"},
+        get_agent=failed,
+        get_operation=failed,
+        contain_agent=failed,
+    )
+
+    played.play(playbook)
+
+    assert "evil.example" in played.told()
+    for note in played.notes:
+        assert note.content[0] == note.content[-1] == "`"
+        assert not set(note.content[1:-1]) & {"`", "\n"}
+
+
 def test_control_that_is_down(beds: Beds, runner: SplunkRunner) -> None:
     """Nothing is claimed, and it says so."""
     asset = replace(beds.main.asset(), endpoint=f"https://127.0.0.1:{free_port()}")
@@ -252,6 +377,7 @@ def test_control_that_is_down(beds: Beds, runner: SplunkRunner) -> None:
 
     assert played.names() == ["get agent"]
     assert "UNAVAILABLE" in played.told()
+    assert played.severity == "high"
 
 
 @pytest.mark.parametrize("named", ["*", "no-such-agent", "{{ agent }}", ""])

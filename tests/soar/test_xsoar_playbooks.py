@@ -197,6 +197,7 @@ def test_eradicated(bed: SoarBed, server: Server) -> None:
 
     levels = {one["level"] for one in server.context["Holdfast"]["GetAgent"].get("directives", [])}
     assert walked.names[-1] == "Done"
+    assert "It is not killed everywhere" not in walked.names
     assert len(bed.directives_on(agent)) == 2, levels
 
 
@@ -277,6 +278,24 @@ def test_partial_stops_at_a_human(
     assert "Isolate what does not enforce it" in walked.names
     assert "Holdfast contain agent: PARTIAL" in "\n".join(server.native)
     assert "lagging" in "\n".join(server.native)
+
+
+def test_partial_kill_stops_at_a_human(
+    zygote: Zygote, authority: Authority, server: Server, python: Path
+) -> None:
+    """A KILL that a gate does not enforce is not taken for one that every gate does."""
+    bed = SoarBed(zygote, authority, spare_agents=2)
+    try:
+        bed.begin(bed.spare)
+        lagging = bed.launch_gate(["zeta"], gate_id="lagging")
+        bed.wait_gate("zeta", gate_id="lagging")
+        lagging.signal(signal.SIGSTOP)
+        walked = walk(server, bed, CONTAIN, {"Agent": fresh(bed)}, answers=KILL)
+    finally:
+        bed.close()
+
+    assert server.context["Holdfast"]["ContainAgent"]["status"] == "PARTIAL"
+    assert "It is not killed everywhere" in walked.names
 
 
 def test_unknown_agent_ends_at_a_human(bed: SoarBed, server: Server) -> None:

@@ -83,6 +83,10 @@ class Walk:
         if "message" in task:
             resolve(task["message"]["body"]["simple"], scope)
             answer = self.answers.get(task["task"]["name"])
+            is_bounded = (
+                any(task["sla"].values()) and task["message"]["timings"]["completeaftersla"]
+            )
+            assert answer or is_bounded, "without an end of its own an ask waits for ever"
             assert answer is None or answer in task["message"]["replyOptions"], answer
             return answer or "#default#"
         for condition in task.get("conditions", ()):

@@ -47,23 +47,23 @@ class Credential:
 
 
 class Authority:
-    """A CA. Two with one name have different keys."""
+    """A CA; an intermediate one if it has a *parent*. Two with one name have different keys."""
 
-    def __init__(self, name: str = "Holdfast test CA") -> None:
+    def __init__(self, name: str = "Holdfast test CA", *, parent: Authority | None = None) -> None:
         self._key = ec.generate_private_key(ec.SECP256R1())
         self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
         now = datetime.now(UTC)
         self.certificate = (
             x509.CertificateBuilder()
             .subject_name(self._name)
-            .issuer_name(self._name)
+            .issuer_name(parent._name if parent else self._name)
             .public_key(self._key.public_key())
             .serial_number(x509.random_serial_number())
             .not_valid_before(now - timedelta(days=1))
             .not_valid_after(now + timedelta(days=1))
             .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
             .add_extension(_usage(is_ca=True), critical=True)
-            .sign(self._key, hashes.SHA256())
+            .sign(parent._key if parent else self._key, hashes.SHA256())
         )
 
     @property

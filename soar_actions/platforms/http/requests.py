@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from soar_actions.catalogue import ACTIONS
 from soar_actions.catalogue.action import Action
+from soar_actions.catalogue.common import TTL
 from soar_actions.errors import ActionError
 from soar_actions.handlers import HANDLERS
 from soar_actions.steps import Call
@@ -46,12 +47,14 @@ def all_methods() -> dict[str, list[str]]:
 
 
 def _parameter_sets(action: Action) -> Iterator[dict[str, str]]:
-    required = {item.name: item.example for item in action.parameters if item.is_required}
+    # Without a lifetime: whoever copies an example must not get a containment that lapses unseen.
+    given = [item for item in action.parameters if item.example and item.name != TTL.name]
+    required = {item.name: item.example for item in given if item.is_required}
     yield required
-    for item in action.parameters:
-        if not item.is_required and item.example:
+    for item in given:
+        if not item.is_required:
             yield {**required, item.name: item.example}
-    yield {item.name: item.example for item in action.parameters if item.example}
+    yield {item.name: item.example for item in given}
 
 
 def _calls(slug: str, parameters: Mapping[str, str]) -> Iterator[Call]:

@@ -65,7 +65,7 @@ class Branch:
 class Ask:
     """Asks a human, through whatever the platform sends messages with, and goes on by the answer.
 
-    No answer in time is the answer ``otherwise``, which must be the one that keeps things held.
+    No answer within an hour is the answer ``otherwise``, which must be the one that keeps things held.
     """
 
     key: str
@@ -249,13 +249,15 @@ def _task(
                 "cc": None,
                 "timings": {
                     "retriescount": 2,
-                    "retriesinterval": 360,
+                    "retriesinterval": 20,
                     "completeafterreplies": 1,
                     "completeafterv2": True,
-                    "completeaftersla": False,
+                    # With the time below: without both, the platform waits for an answer for ever.
+                    "completeaftersla": True,
                 },
                 "replyOptions": list(step.answers),
             }
+            task["sla"] = {"minutes": 0, "hours": 1, "days": 0, "weeks": 0}
         case _:
             pass
     return task

@@ -37,6 +37,9 @@ _WAIT: Final = {"interval_in_seconds": "30", "timeout_in_seconds": "${inputs.Dec
 _REASON: Final = Input(
     "Reason", "XSOAR incident ${incident.id}", "Why, for the log and for those who read it later."
 )
+_BY_HAND: Final = (
+    "On its host, as root: `holdfast contain agent AGENT --level kill --reason INCIDENT --local`"
+)
 
 CONTAIN: Final = Playbook(
     name="Holdfast - Contain a Rogue Agent",
@@ -70,8 +73,7 @@ CONTAIN: Final = Playbook(
             "Find out who the agent is",
             "Holdfast does not know this agent, or could not be asked; the War Room says which. "
             "Nothing has "
-            "been done. If an agent is running out of control, order `holdfast contain --local` "
-            "on its host.",
+            f"been done. Is an agent running out of control? {_BY_HAND}.",
             then="end_open",
         ),
         Command(
@@ -167,9 +169,7 @@ CONTAIN: Final = Playbook(
         Human(
             "failed",
             "Contain it by hand",
-            "The containment was not carried out; the War Room says why. Order `holdfast contain "
-            "--local` on "
-            "the agent's host, or stop the host.",
+            f"It was not carried out; the War Room says why. {_BY_HAND}, or stop the host.",
             then="end_open",
         ),
         Command(
@@ -206,7 +206,7 @@ CONTAIN: Final = Playbook(
         Human(
             "export_by_hand",
             "Export the evidence by hand",
-            "Use `holdfast audit export` on control's host before its retention ends.",
+            "Use `holdfast audit evidence` on control's host before its retention ends.",
             then="record",
         ),
         Command(
@@ -228,7 +228,7 @@ CONTAIN: Final = Playbook(
             "Release it, eradicate it, or keep it contained?",
             "Agent ${inputs.Agent} is contained at ${inputs.Level}. Look at the timeline, the "
             "blast radius "
-            "and the evidence first. Release: it runs again, if a second human grants that in "
+            "and the evidence first. Release: it runs again, if two humans grant that in "
             "Holdfast. "
             "Eradicate: it is killed. No answer: it stays contained.",
             to="${inputs.Approver}",
@@ -242,9 +242,7 @@ CONTAIN: Final = Playbook(
             {"agent": "${inputs.Agent}", "reason": "${inputs.Reason}", **_WAIT},
             then="released",
             error="not_released",
-            description="A human other than the author must grant it in Holdfast; no credential "
-            "of this "
-            "platform can.",
+            description="Two humans must grant it in Holdfast; no credential of this platform can.",
         ),
         Branch(
             "released",
@@ -294,8 +292,22 @@ CONTAIN: Final = Playbook(
                 "reason": "${inputs.Reason}",
                 **_WAIT,
             },
+            then="killed",
+            error="not_killed",
+        ),
+        Branch(
+            "killed",
+            "Does every gate enforce the KILL?",
+            "Holdfast.ContainAgent.status",
+            {"SUCCESS": "verify"},
+            otherwise="not_killed",
+        ),
+        Human(
+            "not_killed",
+            "It is not killed everywhere",
+            "The KILL was not carried out, not by every gate, or not durably; the War Room says "
+            "which. What held the agent before still stands. Stop its hosts.",
             then="verify",
-            error="failed",
         ),
         Command(
             "verify",

@@ -27,7 +27,7 @@ def generated() -> Mapping[str, str]:
     declared = integration()
     at = f"{_PACK}/Integrations/Holdfast"
     head = (Path(__file__).parent / "head.md").read_text(encoding="utf-8")
-    names = {slug: f"`{command_of(slug)}`" for slug in ACTIONS if slug not in WAIVERS}
+    names = {slug: command_of(slug) for slug in ACTIONS if slug not in WAIVERS}
     files = {
         "README.md": document(head, platform_names=names, waivers=WAIVERS),
         f"{at}/Holdfast.yml": yaml_text(declared),

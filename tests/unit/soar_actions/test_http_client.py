@@ -8,6 +8,7 @@ import json
 import logging
 import selectors
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Iterator
@@ -21,6 +22,7 @@ import pytest
 
 from soar_actions.client import http as client_http
 from soar_actions.client.retry import with_retries
+from soar_actions.client.tls import tls_error
 from soar_actions.errors import ActionError, ErrorClass
 from soar_actions.run import perform
 from tests.support.certificates import SERVER, Authority
@@ -316,6 +318,36 @@ def test_i05_another_ca_is_not_trusted(serve: Any, ask: Any) -> None:
     assert not server.requests
 
 
+def test_an_issuing_ca_is_enough(serve: Any, ask: Any, authority: Authority) -> None:
+    """On every Python: what was given is what is trusted. Its root alone is not the chain."""
+    issuing = Authority("issuing", parent=authority)
+    with serve(good, credential=issuing.server()) as server:
+        result = ask(server, ca_certificate=issuing.pem.decode())
+        without = ask(server)
+
+    assert result["status"] == "SUCCESS"
+    assert without["error"]["reason"] == "SERVER_NOT_TRUSTED"
+
+
+@pytest.mark.parametrize(
+    ("reason", "expected"),
+    [
+        ("TLSV13_ALERT_CERTIFICATE_REQUIRED", ErrorClass.REFUSED),
+        ("SSLV3_ALERT_CERTIFICATE_EXPIRED", ErrorClass.REFUSED),
+        ("TLSV1_ALERT_UNKNOWN_CA", ErrorClass.REFUSED),
+        ("SSLV3_ALERT_HANDSHAKE_FAILURE", ErrorClass.REFUSED),
+        ("TLSV1_ALERT_INTERNAL_ERROR", ErrorClass.UNAVAILABLE),
+        ("SSLV3_ALERT_UNEXPECTED_MESSAGE", ErrorClass.UNAVAILABLE),
+    ],
+)
+def test_only_alerts_about_certificates_are_told_so(reason: str, expected: ErrorClass) -> None:
+    """A server that failed for its own reasons is worth another attempt."""
+    failed = ssl.SSLError(1, f"[SSL: {reason}] alert")
+    failed.reason = reason
+
+    assert tls_error(failed).kind is expected
+
+
 def test_i05_the_system_does_not_trust_it_either(serve: Any, ask: Any) -> None:
     """Without a CA in the asset the system's count, and none of them made this certificate."""
     with serve(good) as server:
@@ -590,7 +622,7 @@ def test_nobody_there_is_unavailable(ask: Any) -> None:
         result = ask(Server(port=probe.getsockname()[1]))
 
     assert result["error"]["class"] == "UNAVAILABLE"
-    assert "holdfast contain --local" in result["error"]["remedy"]
+    assert "holdfast contain agent AGENT --level kill" in result["error"]["remedy"]
 
 
 def test_i06_no_secret_is_logged(

@@ -110,6 +110,7 @@ WALKS: dict[str, tuple[Playbook, Mapping[str, Any], dict[str, str], str | None]]
     "release-failed": (CONTAIN, {R: "PERMISSION_MISSING"}, RELEASE, "Done"),
     "release-partial": (CONTAIN, {R: "PARTIAL"}, RELEASE, "Done"),
     "killed": (CONTAIN, {}, KILL, "Done"),
+    "kill-partial": (CONTAIN, {C: ["SUCCESS", "PARTIAL"]}, KILL, "Done"),
     "leaks": (CONTAIN, {V: "FAILED"}, KEEP, "Ended with work for humans"),
     "approve-granted": (APPROVE, {LOOK: op("PENDING_APPROVAL", "DONE")}, SEEN, None),
     "approve-partial": (APPROVE, {LOOK: op("DONE", status="PARTIAL")}, SEEN, None),

@@ -47,6 +47,9 @@ def operation_known(action=None, success=None, container=None, results=None, han
             _look(container, POLL_SECONDS)
     elif state == "RUNNING" or outcome["retryable"]:
         _look(container, POLL_SECONDS)
+    elif state == "DONE" and outcome["status"] != "SUCCESS":
+        phantom.set_severity(container=container, severity="high")
+        _note(container, "Granted, but NOT carried out in full", outcome["message"])
     elif state == "DONE":
         _note(container, "Granted and carried out", outcome["operation.summary"])
     elif state == "REFUSED":
@@ -133,16 +136,18 @@ def _outcome(results, container):
         container=container,
         datapath=[
             "get_operation:action_result.message",
+            "get_operation:action_result.data.*.status",
             "get_operation:action_result.data.*.error.retryable",
             *(f"get_operation:action_result.data.*.{path}" for path in paths),
         ],
         action_results=results,
     )
-    row = rows[0] if rows else [None] * (len(paths) + 2)
+    row = rows[0] if rows else [None] * (len(paths) + 3)
     return {
         "message": row[0] or "no answer",
-        "retryable": bool(row[1]),
-        **dict(zip(paths, row[2:])),
+        "status": row[1],
+        "retryable": bool(row[2]),
+        **dict(zip(paths, row[3:])),
     }
 
 
@@ -157,8 +162,8 @@ def _recall(name):
 
 
 def _note(container, title, content):
-    # Words of an agent may be among it: as code they are neither markup nor a link.
-    text = str(content).replace("`", "'")
+    # Words of an agent may be among it: as code, on one line, they are neither markup nor a link.
+    text = " ".join(str(content).replace("`", "'").split())
     phantom.add_note(
         container=container,
         note_type="general",

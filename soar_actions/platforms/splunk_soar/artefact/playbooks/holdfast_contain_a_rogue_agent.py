@@ -44,6 +44,7 @@ def agent_known(action=None, success=None, container=None, results=None, handle=
     """Identify: what did it do?"""
     outcome = _outcome(container, results, "get_agent")
     if outcome["status"] != "SUCCESS":
+        phantom.set_severity(container=container, severity="high")
         _end(container, f"Triage failed, and nothing was done: {outcome['message']}")
         return
     _act(
@@ -82,20 +83,13 @@ def contain_answered(
         _remember(operation=outcome["operation.name"], polls=0)
         _poll(container, "contain_operation", contain_operation_known)
     elif status in ("SUCCESS", "PARTIAL"):
-        if status == "PARTIAL":
-            _note(
-                container,
-                "NOT fully contained",
-                f"{outcome['message']} Stop these hosts by hand: `holdfast contain --local`.",
-            )
-            phantom.set_severity(container=container, severity="high")
-        _contained(container, outcome["receipt.epoch"])
+        _contained(container, outcome)
     else:
         phantom.set_severity(container=container, severity="high")
         _end(
             container,
-            f"The agent is NOT contained: {outcome['message']} If it must stop now, run "
-            "`holdfast contain --local` on its host.",
+            f"The agent is NOT contained: {outcome['message']} If it must stop now, run on its host, "
+            f"as root: holdfast contain agent {_agent()} --level kill --reason INCIDENT --local",
         )
 
 
@@ -109,17 +103,27 @@ def contain_operation_known(
     )
     state = outcome["operation.state"]
     if state == "DONE":
-        _contained(container, outcome["receipt.epoch"])
-    elif state in ("PENDING_APPROVAL", "RUNNING") or outcome["retryable"]:
-        _poll(container, "contain_operation", contain_operation_known)
+        _contained(container, outcome)
+    elif (state in ("PENDING_APPROVAL", "RUNNING") or outcome["retryable"]) and _poll(
+        container, "contain_operation", contain_operation_known
+    ):
+        return
     else:
         phantom.set_severity(container=container, severity="high")
         _end(container, f"The agent is NOT contained ({state or 'unknown'}): {outcome['message']}")
 
 
-def _contained(container, epoch):
-    """Contain: take its tokens away."""
-    _remember(epoch=epoch)
+def _contained(container, outcome):
+    """Contain: say what does not enforce it, and take its tokens away."""
+    is_whole = outcome["status"] == "SUCCESS"
+    if not is_whole:
+        _note(
+            container,
+            "NOT fully contained",
+            f"{outcome['message']} Stop the hosts of its gates by hand.",
+        )
+        phantom.set_severity(container=container, severity="high")
+    _remember(epoch=outcome["receipt.epoch"], is_whole=is_whole)
     parameters = {"agent": _agent(), "reason": _reason(container), **_key("revoke")}
     _act(container, "revoke tokens", parameters, "revoke", tokens_revoked)
 
@@ -129,6 +133,7 @@ def tokens_revoked(action=None, success=None, container=None, results=None, hand
     """Identify, in depth: keep the evidence before anything else changes."""
     outcome = _outcome(container, results, "revoke")
     if outcome["status"] != "SUCCESS":
+        phantom.set_severity(container=container, severity="high")
         _note(container, "Its tokens may still be good", outcome["message"])
     _act(container, "export evidence", {"agent": _agent()}, "evidence", evidence_kept)
 
@@ -142,6 +147,9 @@ def evidence_kept(action=None, success=None, container=None, results=None, handl
         said = "no evidence"
     else:
         said = f"evidence: {outcome['count']} entries, SHA-256 {outcome['sha256']}"
+        if outcome["status"] != "SUCCESS":
+            _note(container, "The evidence is not complete", outcome["message"])
+            said = f"NOT complete {said}"
     parameters = {
         "agent": _agent(),
         "title": f"Rogue agent {_agent()}",
@@ -163,7 +171,10 @@ def incident_opened(action=None, success=None, container=None, results=None, han
     phantom.prompt2(
         container=container,
         role=PROMPT_ROLE,
-        message=f"Agent {_agent()} is contained. What shall be asked for?",
+        message=(
+            f"Agent {_agent()} is {'contained' if _recall('is_whole') else 'NOT fully contained'}. "
+            "What shall be asked for?"
+        ),
         respond_in_mins=PROMPT_MINUTES,
         name="human_gate",
         response_types=[
@@ -212,6 +223,7 @@ def kill_answered(action=None, success=None, container=None, results=None, handl
     """Eradicate: stop its runtime; the freeze stands whatever came of it."""
     outcome = _outcome(container, results, "kill")
     if outcome["status"] != "SUCCESS":
+        phantom.set_severity(container=container, severity="high")
         _note(container, "Not (fully) eradicated", outcome["message"])
     _verify(container)
 
@@ -244,8 +256,10 @@ def release_operation_known(
     state = outcome["operation.state"]
     if state == "DONE":
         _released(container)
-    elif state in ("PENDING_APPROVAL", "RUNNING") or outcome["retryable"]:
-        _poll(container, "release_operation", release_operation_known)
+    elif (state in ("PENDING_APPROVAL", "RUNNING") or outcome["retryable"]) and _poll(
+        container, "release_operation", release_operation_known
+    ):
+        return
     else:
         said = outcome["operation.detail"] or outcome["message"]
         _note(container, f"It was not released ({state or 'unknown'})", said)
@@ -254,7 +268,22 @@ def release_operation_known(
 
 def _released(container):
     _note(container, "Released", f"Directive {_recall('epoch')} has ended, granted by people.")
-    _update(container, "Released; granted by people.", close=True)
+    _act(container, "get agent", {"agent": _agent()}, "released_agent", released_agent_known)
+
+
+@phantom.playbook_block()
+def released_agent_known(
+    action=None, success=None, container=None, results=None, handle=None, **kwargs
+):
+    """Recover: the incident is over only if nothing else holds the agent."""
+    outcome = _outcome(container, results, "released_agent", "agent.level")
+    if outcome["status"] == "SUCCESS" and not outcome["agent.level"]:
+        _update(container, "Released; granted by people.", close=True)
+        return
+    level = outcome["agent.level"]
+    said = f"another directive holds it at {level}" if level else outcome["message"]
+    _note(container, "Not known to be free", said)
+    _update(container, f"Released, but: {said}", close=False)
 
 
 def _verify(container):
@@ -313,14 +342,18 @@ def _act(container, action, parameters, name, callback, start_time=None):
 
 
 def _poll(container, name, callback):
-    """Look at the operation later; a worker that waits would be one that is missing."""
+    """Look at the operation later, and return whether there is a later left.
+
+    A worker that waits would be one that is missing.
+    """
     polls = int(_recall("polls") or 0) + 1
     _remember(polls=polls)
     if polls > MAX_POLLS:
-        _end(container, f"Nobody decided on {_recall('operation')}; nothing more is done here.")
-        return
+        _note(container, "Nobody decided while we looked", f"{_recall('operation')} waits on.")
+        return False
     later = datetime.now(timezone.utc) + timedelta(seconds=POLL_SECONDS)
     _act(container, "get operation", {"operation": _recall("operation")}, name, callback, later)
+    return True
 
 
 def _outcome(container, results, name, *paths):
@@ -348,8 +381,9 @@ def _outcome(container, results, name, *paths):
 def _key(step):
     """Return the same idempotency key for the same step of the same playbook run."""
     info = phantom.get_playbook_info()
-    run = info[0]["run_id"] if info else "0"
-    return {"idempotency_key": f"splunk-playbook-{run}-{step}"}
+    if not info:
+        return {}  # the app makes one from the run of the action
+    return {"idempotency_key": f"splunk-playbook-{info[0]['run_id']}-{step}"}
 
 
 def _reason(container):
@@ -371,8 +405,8 @@ def _recall(name):
 
 
 def _note(container, title, content):
-    # Words of an agent may be among it: as code they are neither markup nor a link.
-    text = str(content).replace("`", "'")
+    # Words of an agent may be among it: as code, on one line, they are neither markup nor a link.
+    text = " ".join(str(content).replace("`", "'").split())
     phantom.add_note(
         container=container,
         note_type="general",

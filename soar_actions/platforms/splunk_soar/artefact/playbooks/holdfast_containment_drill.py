@@ -35,7 +35,7 @@ def on_start(container):
         "level": "FREEZE",
         "reason": f"containment drill, Splunk SOAR container {container['id']}",
         "ttl_seconds": LAPSES_AFTER_SECONDS,
-        "idempotency_key": _key("drill"),
+        **_key("drill"),
     }
     _act("contain agent", parameters, "drill_contain", contained)
 
@@ -80,7 +80,7 @@ def log_verified(action=None, success=None, container=None, results=None, handle
     parameters = {
         "epoch": _recall("epoch"),
         "reason": "the containment drill is over",
-        "idempotency_key": _key("drill-release"),
+        **_key("drill-release"),
     }
     _act("release agent", parameters, "drill_release", release_answered)
 
@@ -183,8 +183,9 @@ def _outcome(container, results, name, *paths):
 def _key(step):
     """Return the same idempotency key for the same step of the same playbook run."""
     info = phantom.get_playbook_info()
-    run = info[0]["run_id"] if info else "0"
-    return f"splunk-playbook-{run}-{step}"
+    if not info:
+        return {}  # the app makes one from the run of the action
+    return {"idempotency_key": f"splunk-playbook-{info[0]['run_id']}-{step}"}
 
 
 def _remember(**values):
@@ -203,8 +204,8 @@ def _finding(container, title, outcome):
 
 
 def _note(container, title, content):
-    # Words of an agent may be among it: as code they are neither markup nor a link.
-    text = str(content).replace("`", "'")
+    # Words of an agent may be among it: as code, on one line, they are neither markup nor a link.
+    text = " ".join(str(content).replace("`", "'").split())
     phantom.add_note(
         container=container,
         note_type="general",

@@ -187,11 +187,14 @@ class ContainAgentsOutput(ActionOutput):
         "Tier HIGH. Needs the permission 'contain' on control. Approval: Tightening "
         "needs one operator or automation. Only where it reaches much of the fleet, "
         "or an agent that is protected, must another human grant it first: the status "
-        "is PENDING until then. To undo: release agent for each, granted by a human. "
-        "Idempotency: One key for each step of a playbook run: the same key with the "
-        "same parameters answers with the same result and has one effect; with other "
-        "parameters it is a conflict. Adapters make it from the platform's run, the "
-        "action and the parameters."
+        "is PENDING until then. To undo: release agent for each, granted by a human; "
+        "tokens that a KILL revoked and runtimes that it stopped do not come back. "
+        "Idempotency: One key for each step of a playbook run. Each agent's order has "
+        "a key of its own, made from this one and the agent. The same key again "
+        "orders nothing twice for an agent that it was used for (with another level, "
+        "reason or lifetime that is a conflict), and holds agents that are new in the "
+        "list. Adapters make it from the platform's run, the action and the "
+        "parameters."
     ),
     action_type="contain",
     read_only=False,

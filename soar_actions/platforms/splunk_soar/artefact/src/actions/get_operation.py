@@ -155,8 +155,9 @@ class GetOperationOutput(ActionOutput):
     identifier="get_operation",
     description=(
         "Tell how an action stands that a human must grant: PENDING while it waits, "
-        "SUCCESS once it has ended, however it ended. A playbook branches on "
-        "`operation.state`, or on `is_granted`."
+        "PARTIAL if what it gave is not whole, SUCCESS once it has ended otherwise, "
+        "also if it was refused. A playbook branches on `operation.state`: DONE alone "
+        "means that it was carried out."
     ),
     verbose=(
         "Tier LOW. Needs the permission 'contain' on control. Approval: None. "
@@ -171,7 +172,8 @@ def get_operation(
     params: GetOperationParams, soar: SOARClient, asset: Asset
 ) -> GetOperationOutput:
     """Tell how an action stands that a human must grant: PENDING while it waits,
-    SUCCESS once it has ended, however it ended. A playbook branches on
-    `operation.state`, or on `is_granted`.
+    PARTIAL if what it gave is not whole, SUCCESS once it has ended otherwise,
+    also if it was refused. A playbook branches on `operation.state`: DONE alone
+    means that it was carried out.
     """
     return carry_out("get-operation", params, asset)

@@ -211,7 +211,9 @@ class UnblockToolOutput(ActionOutput):
         "Idempotency: One key for each step of a playbook run: the same key with the "
         "same parameters answers with the same result and has one effect; with other "
         "parameters it is a conflict. Adapters make it from the platform's run, the "
-        "action and the parameters."
+        "action and the parameters. Named otherwise than by its epoch, each directive "
+        "has a key of its own, made from this one and its epoch: run again, the end "
+        "of none is asked for twice, but that of one ordered since is."
     ),
     action_type="correct",
     read_only=False,

@@ -50,6 +50,11 @@ LISTS = ("targets", "releases")
 LOOK = "get-operation"
 DEFAULT_INTERVAL_S = 30
 DEFAULT_TIMEOUT_S = 3600
+# Controls, line ends, what has no width and what turns the order of letters round.
+STEERS = re.compile(
+    "[\0-\x1f\x7f-\x9f\u061c\u2028\u2029\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff\ud800-\udfff"
+    "\U000e0000-\U000e007f]"
+)
 MAX_CELL = 500
 MAX_ROWS = 50
 CONSOLE_LINK = re.compile(r"https://[A-Za-z0-9.:-]+/[A-Za-z0-9/_.~?=-]*")
@@ -219,17 +224,17 @@ def look(args: dict, slug: str, asset: dict) -> PollResult:
 
 def outcome(result: dict) -> dict:
     """Return what an ended operation means for the action that was held: only a whole receipt is SUCCESS (law 2)."""
-    operation, receipt = result["operation"], result.get("receipt") or {}
+    operation = result["operation"]
     state = operation.get("state") or "FAILED"
     text = operation.get("detail") or operation.get("summary")
     if state == "DONE":
-        if not receipt or (receipt.get("durable") and receipt.get("contained")):
-            return {**result, "status": "SUCCESS", "summary": f"granted and carried out: {text}"}
+        if result["status"] == "SUCCESS":
+            return {**result, "summary": f"granted and carried out: {text}"}
         laggards = [
-            gate["gate"] for gate in receipt.get("gates") or [] if gate.get("state") != "ENFORCED"
+            gate["gate"] for gate in result["receipt"]["gates"] if gate["state"] != "ENFORCED"
         ]
-        summary = f"granted and carried out, but not by every gate, or not durably: {text}"
-        return {**result, "status": "PARTIAL", "summary": summary, "laggards": laggards}
+        summary = f"granted and carried out, but not whole: {result['summary']}"
+        return {**result, "summary": summary, "laggards": laggards}
     reason = REFUSALS.get(state)
     error = {
         "class": "REFUSED" if reason else "FAILED",
@@ -398,7 +403,7 @@ def cell(value) -> str:
 def plain(value) -> str:
     """Return hostile text so that markdown makes nothing of it: no link, image, colour, button or line."""
     text = "" if value is None else str(value)
-    text = re.sub("[\0-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]", " ", text)
+    text = STEERS.sub(" ", text)
     if len(text) > MAX_CELL:
         text = text[:MAX_CELL] + " ..."
     text = (
@@ -422,9 +427,7 @@ def failure_text(result: dict) -> str:
         (remedy and not remedy.endswith(".") and remedy + ".") or remedy,
         again,
     )
-    return "\n".join(
-        re.sub("[\0-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]", " ", part) for part in parts if part
-    )
+    return "\n".join(STEERS.sub(" ", part) for part in parts if part)
 
 
 def main() -> None:

@@ -115,6 +115,7 @@ def test_poll_survives_a_control_that_is_away(monkeypatch):
         "{{color:red}}(x)",
         "a\n# b",
         "${incident.name}",
+        "a\u200eb\u200bc\u061cd\u2066e\ufefff",
     ],
 )
 def test_hostile_text_is_plain(hostile):
@@ -122,6 +123,7 @@ def test_hostile_text_is_plain(hostile):
     said = Holdfast.plain(hostile)
 
     assert not any(part in said for part in ("](", "://", "%%%", "<img", "{{", "\n", "${"))
+    assert said.isascii()
 
 
 def test_hostile_text_is_plain_negative_control():
