@@ -206,18 +206,19 @@ def look(args: dict, slug: str, asset: dict) -> PollResult:
     """Look how held operations stand; what cannot be reached now may be reachable at the next look."""
     key = args.get("idempotency_key") or ""
     again = PollResult(response=None, continue_to_poll=True, args_for_next_run={**args})
+    items = json.loads(args.get("polled_items") or "[]")
     ended = {}
     for name in argToList(args["polled_operation"]):
         result = perform(LOOK, asset, {"operation": name}, key)
+        result["idempotency_key"] = key
         if result["status"] == "FAILED":
             if (result.get("error") or {}).get("retryable"):
                 return again
-            raise HoldfastException(result)
-        if (result.get("operation") or {}).get("state") in WAITING:
+            ended[name] = result  # one that cannot be looked at hides no other's end
+        elif (result.get("operation") or {}).get("state") in WAITING:
             return again
-        result["idempotency_key"] = key
-        ended[name] = result if slug == LOOK else outcome(result)
-    items = json.loads(args.get("polled_items") or "[]")
+        else:
+            ended[name] = result if slug == LOOK else outcome(result)
     whole = together(items, ended) if items else list(ended.values())[-1]
     return PollResult(response=command_results(slug, checked(whole)))
 

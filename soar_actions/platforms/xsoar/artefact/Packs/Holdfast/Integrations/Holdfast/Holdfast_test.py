@@ -83,6 +83,25 @@ def test_poll_never_orders_again(monkeypatch):
     assert third["EntryContext"]["Holdfast(true)"]["ContainAgent"]["status"] == "SUCCESS"
 
 
+def test_one_that_cannot_be_looked_at_hides_no_other(monkeypatch):
+    """Of two releases one is done; that the other is not known takes nothing of it away."""
+    error = {"class": "NOT_FOUND", "reason": "NOT_FOUND", "remedy": "check it", "retryable": False}
+    done = {"status": "SUCCESS", "operation": {"name": "operations/1", "state": "DONE"}}
+    Control(monkeypatch, done, {"status": "FAILED", "summary": "no such thing", "error": error})
+    waited = [{"epoch": n, "status": "PENDING", "operation": f"operations/{n}"} for n in (1, 2)]
+    args = {
+        "polled_operation": "operations/1,operations/2",
+        "polled_items": json.dumps(waited),
+    }
+
+    entry = Holdfast.run_command("holdfast-agent-release", args, ASSET).to_context()
+
+    released = entry["EntryContext"]["Holdfast(true)"]["ReleaseAgent"]
+    assert released["status"] == "PARTIAL"
+    assert [item["status"] for item in released["releases"]] == ["SUCCESS", "FAILED"]
+    assert released["releases"][1]["reason"] == "NOT_FOUND"
+
+
 @pytest.mark.parametrize("state", ["REFUSED", "EXPIRED", "CANCELLED"])
 def test_what_humans_did_not_grant_is_an_error(monkeypatch, state):
     """It says who and why."""
