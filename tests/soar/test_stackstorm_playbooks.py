@@ -63,8 +63,8 @@ def beds(zygote: Zygote, authority: Authority) -> Iterator[Beds]:
 
         main = bed(spare_agents=12, guarded=8).begin()
         brief = bed(spare_agents=2, guarded=2, expiry="30s").begin()
-        fleet = bed(spare_agents=2)
-        fleet.begin(fleet.spare)
+        fleet = bed(spare_agents=2, guarded=1)
+        fleet.begin([*fleet.spare, *fleet.guarded])
         yield Beds(main=main, brief=brief, fleet=fleet)
 
 
@@ -424,6 +424,21 @@ def test_held_action_is_decided(beds: Beds, human: Human, state: str, status: st
 
     assert (ended.status, ended.output["state"]) == (status, state), ended
     assert ended.path == ["look", "tell", "wait"]
+
+
+def test_i03_held_action_in_part_is_no_success(beds: Beds) -> None:
+    """It was granted, and a gate does not enforce it: neither a success nor something to ask again."""
+    said = guarded(beds.fleet)
+    asked = RUNNER.execute("contain_agent", said, asset=beds.fleet.asset(), execution_id=new_id())
+    operation = asked.inner["operation"]["name"]
+
+    with hanging_gate(beds.fleet, "gamma") as hang:
+        hang()
+        beds.fleet.decide(operation, "GRANT")
+        ended = play(beds.fleet, APPROVE, {"operation": operation})
+
+    assert (ended.status, ended.output["state"]) == ("failed", "PARTIAL"), ended
+    assert beds.fleet.verdict(said["agent"]) == FROZEN
 
 
 def test_held_action_expires(beds: Beds) -> None:
