@@ -12,6 +12,7 @@ import gzip
 import io
 import os
 import shutil
+import ssl
 import subprocess
 import sys
 import tarfile
@@ -102,6 +103,8 @@ def _package(python: Path, app: Path, archive: Path) -> str:
         return "there is no uv to lock the SDK's dependencies with"
     raw = app.parent / "raw.tgz"
     environment = {
+        # The SDK trusts a list of its own; a registry's mirror may be of a CA that the system trusts.
+        **_system_trust(),
         **os.environ,
         "UV_PYTHON": str(python),
         "UV_PYTHON_DOWNLOADS": "never",
@@ -137,6 +140,13 @@ def _package(python: Path, app: Path, archive: Path) -> str:
         }
     archive.write_bytes(_packed(files))
     return ""
+
+
+def _system_trust() -> dict[str, str]:
+    """Return the variables that name the system's CAs to OpenSSL."""
+    paths = ssl.get_default_verify_paths()
+    found = {"SSL_CERT_FILE": paths.cafile, "SSL_CERT_DIR": paths.capath}
+    return {name: path for name, path in found.items() if path}
 
 
 def _cache() -> Path:
