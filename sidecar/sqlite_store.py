@@ -55,6 +55,7 @@ class Schema:
         statements: Make what is missing, and leave what is there.
         remedy: What a person does about a file that cannot be used.
         is_erasing: Whether what is deleted is overwritten with zeros.
+        max_bytes: What the file may grow to; what would make it larger fails. 0: as the disk allows.
     """
 
     what: str
@@ -63,6 +64,7 @@ class Schema:
     statements: tuple[str, ...]
     remedy: str
     is_erasing: bool = False
+    max_bytes: int = 0
 
     def failure(
         self, path: Path, problem: str, cause: BaseException | None = None
@@ -196,6 +198,9 @@ def _prepare(connection: sqlite3.Connection, path: Path, schema: Schema) -> None
         raise schema.failure(path, "cannot be made durable")
     if schema.is_erasing:
         connection.execute("PRAGMA secure_delete = ON")
+    if schema.max_bytes:
+        page_size = connection.execute("PRAGMA page_size").fetchone()[0]
+        connection.execute(f"PRAGMA max_page_count = {schema.max_bytes // page_size}")
     if connection.execute("PRAGMA quick_check(1)").fetchone()[0] != "ok":
         raise schema.failure(path, "is corrupt")
     connection.execute("BEGIN IMMEDIATE")

@@ -63,12 +63,15 @@ _USE: Final = """
     INSERT INTO incident_requests (request_id, fingerprint, incident)
     VALUES (:request_id, :fingerprint, :id) ON CONFLICT DO NOTHING
 """
+_MAX_BYTES: Final = 2 * 1024**3
+"""Room for tens of thousands: whoever may open incidents must not fill control's disk with them."""
 _SCHEMA: Final = Schema(
     what="the store of incidents",
     version_table="incident_schema",
     version=_VERSION,
     statements=_STATEMENTS,
     remedy="restore it from a backup, or move it away: containment does not need it",
+    max_bytes=_MAX_BYTES,
 )
 
 

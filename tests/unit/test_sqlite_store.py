@@ -11,6 +11,7 @@ import struct
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -248,6 +249,46 @@ def test_where_the_roll_back_fails_the_store_is_closed(
 
     with pytest.raises(EnvironmentFailure, match="is closed"):
         notes.all()
+
+
+def _write(store: SqliteStore, text: str) -> None:
+    with store._writing() as connection:
+        connection.execute("INSERT INTO notes VALUES (?)", (text,))
+
+
+def test_a_file_grows_to_its_bound_and_no_further(path: Path) -> None:
+    """Who may write must not fill the disk; what was written stays readable."""
+    store = SqliteStore(path, replace(_NOTES, max_bytes=64 * 1024))
+    kept = 0
+
+    def fill() -> None:
+        nonlocal kept
+        while kept < 1000:
+            _write(store, "x" * 1000)
+            kept += 1
+
+    with pytest.raises(EnvironmentFailure, match="SQLITE_FULL"):
+        fill()
+    store.close()
+
+    again = SqliteStore(path, _NOTES)
+    with again._reading() as connection:
+        found = connection.execute("SELECT count(*) FROM notes").fetchone()[0]
+    _write(again, "x" * 100_000)  # the negative control: without a bound it goes on
+    again.close()
+
+    assert found == kept > 10
+    assert path.stat().st_size > 64 * 1024
+
+
+def test_incidents_have_a_bound(path: Path) -> None:
+    """A SOAR's credential may open them, and may be somebody else's by now."""
+    store = SqliteIncidents(path)
+    connection = store._connection
+    assert connection is not None
+    pages = connection.execute("PRAGMA max_page_count").fetchone()[0]
+
+    assert pages * connection.execute("PRAGMA page_size").fetchone()[0] <= 2 * 1024**3
 
 
 def test_a_closed_store_says_so(notes: Notes) -> None:
